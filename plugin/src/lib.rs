@@ -1,1 +1,4 @@
-//! To be written.
+//! Stillpoint's Velero plugin for Azure managed disks.
+
+pub mod model;
+pub mod ports;
