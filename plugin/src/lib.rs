@@ -1,1 +1,8 @@
-//! To be written.
+//! The Velero plugin: what Velero starts, and what it does with Azure's disks.
+
+pub mod by_hand;
+pub mod error;
+pub mod goplugin;
+pub mod install;
+pub mod log;
+pub mod velero;
