@@ -1,11 +1,6 @@
 //! Wires the plugin together: as Velero starts it, or as a person does.
 
-use std::{
-    env,
-    ffi::OsString,
-    io,
-    process::{self, ExitCode},
-};
+use std::{env, ffi::OsString, io, process::ExitCode};
 
 use anyhow::Context as _;
 use stillpoint_plugin::{
@@ -68,11 +63,7 @@ fn serve(
     match run(environment, parent, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(
-                error = format!("{error:#}"),
-                pid = process::id(),
-                "plugin cannot serve"
-            );
+            tracing::error!(error = format!("{error:#}"), "plugin cannot serve");
             match error.downcast_ref() {
                 Some(ServeError::Versions(_)) => ExitCode::from(VERSIONS_UNMET),
                 _ => ExitCode::from(FAILED),
@@ -100,6 +91,7 @@ fn run(
         |routes, calls| velero::register(routes, calls, served, command, Unwired),
     ));
     runtime.shutdown_background();
-    tracing::debug!(reason = %reason?, "ended");
+    let reason = reason?;
+    tracing::debug!(%reason, "ended");
     Ok(())
 }

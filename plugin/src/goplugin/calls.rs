@@ -89,7 +89,7 @@ mod tests {
         let calls = Calls::default();
         let cleaned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&cleaned);
-        let call = calls.run(async |token| {
+        let call = calls.run(|token| async move {
             token.cancelled().await;
             tokio::task::yield_now().await;
             flag.store(true, Ordering::SeqCst);

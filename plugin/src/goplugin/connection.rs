@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
     sync::mpsc,
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -29,14 +30,14 @@ pub(super) enum Connection {
     Tls(Box<TlsStream<UnixStream>>),
 }
 
-/// Takes connections until `stop`; owns the socket, so that it is removed then.
+/// Takes connections until `stop`; then the task ends, and with it the socket.
 pub(super) fn accept(
     socket: Socket,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
-) -> ReceiverStream<io::Result<Connection>> {
+) -> (ReceiverStream<io::Result<Connection>>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel(4);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         while let Some(accepted) = stop.run_until_cancelled(socket.listener().accept()).await {
             match (accepted, &tls) {
                 (Ok((stream, _)), None) => {
@@ -54,7 +55,7 @@ pub(super) fn accept(
             }
         }
     });
-    ReceiverStream::new(receiver)
+    (ReceiverStream::new(receiver), task)
 }
 
 async fn handshake(

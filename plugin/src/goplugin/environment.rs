@@ -15,8 +15,8 @@ const COOKIE: (&str, &str) = ("VELERO_PLUGIN", "hello");
 /// The host's wishes, as go-plugin writes them.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    cookie: bool,
-    versions: Vec<String>,
+    pub(super) cookie: bool,
+    pub(super) versions: Vec<String>,
     pub(super) client_certificate: Option<String>,
     pub(super) multiplex: bool,
     pub(super) socket_directory: Option<PathBuf>,

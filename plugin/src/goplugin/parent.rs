@@ -50,11 +50,11 @@ impl Parent {
     }
 }
 
+#[expect(unsafe_code, reason = "tokio's only way to wait for a pidfd")]
 async fn readable(fd: OwnedFd) -> io::Result<()> {
-    AsyncFd::register_with_interest(fd, Interest::READABLE)?
-        .readable()
-        .await?
-        .retain_ready();
+    // SAFETY: an OwnedFd names the same open file until it is dropped, with the AsyncFd.
+    let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+    fd.readable().await?.retain_ready();
     Ok(())
 }
 

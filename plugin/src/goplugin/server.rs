@@ -26,7 +26,7 @@ use super::{
     handshake::Handshake,
     parent::Parent,
     socket::Socket,
-    stop,
+    stop::{self, Signals},
     tls::Tls,
 };
 
@@ -86,6 +86,7 @@ pub async fn serve(
     mut stdout: impl Write,
     services: impl FnOnce(&mut RoutesBuilder, &Calls),
 ) -> Result<StopReason, ServeError> {
+    let signals = Signals::catch().map_err(ServeError::Signals)?;
     let socket = Socket::bind(environment)?;
     let path = socket.path().to_owned();
     let version = environment.negotiate();
@@ -115,14 +116,14 @@ pub async fn serve(
     tracing::debug!(socket = %path.display(), tls = tls.is_some(), "serving");
 
     let stopping = calls.stopping();
-    let incoming = accept(socket, tls.map(|tls| tls.acceptor), stopping.clone());
+    let (incoming, accepting) = accept(socket, tls.map(|tls| tls.acceptor), stopping.clone());
     let server = Server::builder()
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let mut server = tokio::spawn(server);
 
     let reason = tokio::select! {
-        reason = stop::reason(shutdown_asked, parent) => reason?,
+        reason = stop::reason(signals, shutdown_asked, parent) => reason,
         ended = &mut server => {
             ended??;
             return Ok(StopReason::Terminated);
@@ -131,6 +132,7 @@ pub async fn serve(
     drain(&calls, reason).await;
     // A caller that holds a stream open does not hold us.
     let _ = timeout(FAREWELL, server).await;
+    accepting.await?;
     Ok(reason)
 }
 

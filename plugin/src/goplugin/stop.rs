@@ -1,13 +1,13 @@
 //! Why the process ends, and how long it may take to.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
 
-use super::{parent::Parent, server::ServeError};
+use super::parent::Parent;
 
 /// What ended the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +44,28 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Resolves with the first reason; ignores SIGINT from its first poll on: a terminal's Ctrl-C reaches the whole
-/// process group, and the host decides what it means.
+/// The signals that concern a plugin, caught from its making on.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+}
+
+/// Resolves with the first reason. SIGINT is none: a terminal's Ctrl-C reaches the whole process group, and the
+/// host decides what it means.
 pub(super) async fn reason(
+    mut signals: Signals,
     mut shutdown: mpsc::Receiver<()>,
     parent: Option<Parent>,
-) -> Result<StopReason, ServeError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+) -> StopReason {
     let host_gone = async {
         match parent {
             Some(parent) => parent.gone().await,
@@ -61,10 +75,12 @@ pub(super) async fn reason(
     tokio::pin!(host_gone);
     loop {
         tokio::select! {
-            Some(()) = shutdown.recv() => return Ok(StopReason::Shutdown),
-            Some(()) = terminate.recv() => return Ok(StopReason::Terminated),
-            () = &mut host_gone => return Ok(StopReason::HostGone),
-            Some(()) = interrupt.recv() => tracing::trace!("interrupt ignored: the host decides"),
+            Some(()) = shutdown.recv() => return StopReason::Shutdown,
+            Some(()) = signals.terminate.recv() => return StopReason::Terminated,
+            () = &mut host_gone => return StopReason::HostGone,
+            Some(()) = signals.interrupt.recv() => {
+                tracing::trace!("interrupt ignored: the host decides");
+            }
         }
     }
 }

@@ -34,13 +34,13 @@ pub enum InitError {
     },
 }
 
-type Shared<T> = Arc<T>;
-type Opening<T> = Arc<OnceCell<Shared<T>>>;
+type Opening<T> = Arc<OnceCell<Arc<T>>>;
+type Current<T> = Result<Arc<T>, InitError>;
 
 pub(super) struct Initialized<L: Locations> {
     locations: L,
     opened: Mutex<HashMap<Config, Opening<L::Location>>>,
-    current: Mutex<HashMap<PluginName, Result<Shared<L::Location>, InitError>>>,
+    current: Mutex<HashMap<PluginName, Current<L::Location>>>,
 }
 
 impl<L: Locations> Initialized<L> {
@@ -84,7 +84,7 @@ impl<L: Locations> Initialized<L> {
         answer
     }
 
-    pub(super) fn current(&self, plugin: PluginName) -> Result<Shared<L::Location>, InitError> {
+    pub(super) fn current(&self, plugin: PluginName) -> Current<L::Location> {
         self.current
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
