@@ -6,4 +6,5 @@ pub mod inspect;
 pub mod kubelet;
 pub mod programs;
 
+pub mod table;
 pub mod writers;
