@@ -1,5 +1,7 @@
 //! The program as Velero runs it: a process, its socket, its log and its end.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,

@@ -4,6 +4,7 @@
 //! Host ── start ─► Plugin ── shut_down · kill ─► Ended
 //! ```
 
+mod connect;
 mod handshake;
 mod logs;
 mod plugin;
@@ -11,8 +12,10 @@ mod start;
 mod tls;
 mod usage;
 
+pub use connect::ConnectError;
 pub use handshake::{Handshake, HandshakeError};
 pub use logs::{Entry, Level, Logs};
 pub use plugin::{Ended, Plugin, Snapshotter};
 pub use start::{Host, StartError, TlsMode};
+pub use tls::Identity;
 pub use usage::Usage;

@@ -220,6 +220,15 @@ type Answer<T> = Result<T, Status>;
 
 #[expect(clippy::missing_errors_doc, reason = "all as the plugin answers")]
 impl Snapshotter {
+    /// The one that is registered as `name` at the other end of `channel`.
+    pub fn new(name: &str, channel: Channel) -> Self {
+        let client = VolumeSnapshotterClient::new(channel);
+        Self {
+            name: name.to_owned(),
+            client,
+        }
+    }
+
     /// With the config of a VolumeSnapshotLocation.
     pub async fn init(&self, config: &[(&str, &str)]) -> Answer<()> {
         let config = strings(config);

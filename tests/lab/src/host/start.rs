@@ -8,18 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    net::UnixStream,
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
-use tonic::transport::{Channel, Endpoint};
 
 use super::{
+    connect::ConnectError,
     handshake::{Handshake, HandshakeError},
     logs::{Entry, Logs},
     plugin::Plugin,
@@ -76,21 +73,15 @@ pub enum StartError {
     /// It speaks something else.
     #[error("the plugin speaks version {0}, this host version 2")]
     Version(u32),
-    /// It was asked for TLS and announced no certificate.
-    #[error("the plugin announced no certificate")]
-    NoCertificate,
     /// Its pipes.
     #[error("cannot read from the plugin")]
     Read(#[from] io::Error),
     /// Ours.
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
-    /// Ours.
-    #[error("cannot set up TLS")]
-    Tls(#[from] rustls::Error),
     /// Its socket.
-    #[error("cannot connect to the plugin")]
-    Connect(#[from] tonic::transport::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
 }
 
 impl Host {
@@ -168,7 +159,7 @@ impl Host {
             TlsMode::Off | TlsMode::Mutual => identity,
             TlsMode::Impostor => Some(Identity::new()?),
         };
-        let channel = connect(&handshake, identity.as_ref()).await?;
+        let channel = handshake.connect(identity.as_ref()).await?;
         Ok(Plugin::new(child, handshake, channel, logs, begun).await)
     }
 
@@ -198,34 +189,4 @@ impl Host {
             other => Err(StartError::Version(other)),
         }
     }
-}
-
-async fn connect(
-    handshake: &Handshake,
-    identity: Option<&Identity>,
-) -> Result<Channel, StartError> {
-    let socket = handshake.socket.clone();
-    // The address is a formality: the connector knows where to go.
-    let endpoint = Endpoint::from_static("http://localhost");
-    let Some(identity) = identity else {
-        let connector = tower::service_fn(move |_| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        return Ok(endpoint.connect_with_connector(connector).await?);
-    };
-    let certificate = handshake
-        .certificate
-        .as_deref()
-        .ok_or(StartError::NoCertificate)?;
-    let tls = identity.connector(certificate)?;
-    let connector = tower::service_fn(move |_| {
-        let (socket, tls) = (socket.clone(), tls.clone());
-        async move {
-            let stream = UnixStream::connect(socket).await?;
-            let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-            tls.connect(name, stream).await.map(TokioIo::new)
-        }
-    });
-    Ok(endpoint.connect_with_connector(connector).await?)
 }

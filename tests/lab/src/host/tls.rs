@@ -12,13 +12,18 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 
 /// A certificate as go-plugin makes it: ECDSA on P-521, self-signed, a CA.
-pub(super) struct Identity {
+#[derive(Debug)]
+pub struct Identity {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Identity {
-    pub(super) fn new() -> Result<Self, rcgen::Error> {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn new() -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512)?;
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,7 +34,7 @@ impl Identity {
     }
 
     /// For `PLUGIN_CLIENT_CERT`.
-    pub(super) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.certificate.pem()
     }
 
