@@ -1,5 +1,6 @@
 //! The Velero plugin: what Velero starts, and what it does with Azure's disks.
 
+pub mod azure;
 pub mod by_hand;
 pub mod error;
 pub mod goplugin;
