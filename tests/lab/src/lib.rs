@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-//! To be written.
-
-pub mod host;
-=======
 //! A simulated Azure for tests, demo and bench: strict, stateful, and with disks that are real files.
 //!
 //! [`Lab::start`] serves Entra's token endpoints and `Microsoft.Compute` over HTTPS, the instance
@@ -23,6 +18,7 @@ pub mod control;
 pub mod entra;
 pub mod fault;
 mod glob;
+pub mod host;
 mod lab;
 mod limits;
 mod moment;
@@ -43,4 +39,3 @@ pub use resource_id::{Kind, ParseResourceIdError, ResourceId};
 pub use settings::{Cut, Settings};
 pub use sku::Sku;
 pub use web::log::RequestRecord;
->>>>>>> lab
