@@ -98,7 +98,7 @@ fn incremental(site: &Snapshots, disk: &Disk) -> Result<bool, SnapshotError> {
     let refused = |advice| {
         Err(SnapshotError::IncrementalElsewhere {
             disk: disk.id.clone(),
-            group: group.clone(),
+            group: group.to_string(),
             advice,
         })
     };

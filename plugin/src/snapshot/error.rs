@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    model::{DiskId, InvalidId, ResourceGroup, SnapshotId},
+    model::{DiskId, InvalidId, SnapshotId},
     ports::AzureError,
 };
 
@@ -23,7 +23,7 @@ pub enum SnapshotError {
         /// The disk or snapshot.
         resource: String,
         /// What it said.
-        source: AzureError,
+        source: Box<AzureError>,
     },
     /// Azure will not do it as things are.
     #[error("{resource}: {source}")]
@@ -31,7 +31,7 @@ pub enum SnapshotError {
         /// The disk or snapshot.
         resource: String,
         /// What it said.
-        source: AzureError,
+        source: Box<AzureError>,
     },
     /// The filesystem must be frozen and was not.
     #[error("{disk} is not frozen and `freeze` is `required`, so no snapshot was taken: {reason}")]
@@ -74,7 +74,7 @@ pub enum SnapshotError {
         /// The disk.
         disk: DiskId,
         /// Where the location wants it.
-        group: ResourceGroup,
+        group: String,
         /// What to do.
         advice: &'static str,
     },
@@ -90,7 +90,9 @@ impl SnapshotError {
     }
 
     fn azure(resource: String, source: AzureError) -> Self {
-        if source.is_retryable() {
+        let retryable = source.is_retryable();
+        let source = Box::new(source);
+        if retryable {
             Self::AzureUnable { resource, source }
         } else {
             Self::AzureRefused { resource, source }
