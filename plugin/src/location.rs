@@ -98,16 +98,27 @@ impl Locations for AzureLocations {
             ca_cert: settings.ca_cert.clone(),
             api_timeout: settings.api_timeout,
         })?;
-        let cluster = client.environment().cluster.clone().or_else(|| target(&settings));
+        let cluster = client
+            .environment()
+            .cluster
+            .clone()
+            .or_else(|| target(&settings));
         let cluster = cluster.ok_or(LocationError::NoCluster)?;
         let holder = self.holder(&settings.agent);
         let location = Arc::new(config::Location::new(settings, cluster));
         let azure: Arc<dyn Azure> = Arc::new(client);
-        let snapshots =
-            Snapshots::new(location.clone(), azure.clone(), holder, self.process.clone());
+        let snapshots = Snapshots::new(
+            location.clone(),
+            azure.clone(),
+            holder,
+            self.process.clone(),
+        );
         snapshots.sweep_in_background();
         let restores = Restores::new(location, azure, self.memory.clone());
-        Ok(AzureLocation { snapshots, restores })
+        Ok(AzureLocation {
+            snapshots,
+            restores,
+        })
     }
 }
 
@@ -127,7 +138,10 @@ impl Location for AzureLocation {
         _: CancellationToken,
     ) -> Result<VolumeInfo, LocationError> {
         let info = self.snapshots.volume_info(&volume).await?;
-        Ok(VolumeInfo { volume_type: info.sku.to_string(), iops: info.iops })
+        Ok(VolumeInfo {
+            volume_type: info.sku.to_string(),
+            iops: info.iops,
+        })
     }
 
     async fn create_snapshot(
@@ -135,7 +149,10 @@ impl Location for AzureLocation {
         request: CreateSnapshot,
         cancel: CancellationToken,
     ) -> Result<String, LocationError> {
-        let volume = Volume { id: request.volume, tags: request.tags };
+        let volume = Volume {
+            id: request.volume,
+            tags: request.tags,
+        };
         let mode = self.snapshots.freeze_mode();
         let taken = self.snapshots.take(volume, mode, &cancel).await?;
         Ok(taken.snapshot.to_string())
