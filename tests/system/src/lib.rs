@@ -6,5 +6,6 @@ pub mod inspect;
 pub mod kubelet;
 pub mod programs;
 
+pub mod rig;
 pub mod table;
 pub mod writers;
