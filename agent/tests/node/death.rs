@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Signal, kill_process};
 use stillpoint_loopfs::Kind;
 
-use crate::harness::{Hold, Node, PATIENCE, Writer, connect, eventually};
+use crate::harness::{Hold, Node, PATIENCE, Writer, connect, eventually, is_dead};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -72,9 +72,11 @@ async fn a_killed_client_thaws() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    // A look with a freeze could come in the way of the client's.
     eventually("the client's hold is frozen", || {
-        node.volumes[0].is_frozen()
+        node.log().contains("INFO frozen")
     });
+    assert!(node.volumes[0].is_frozen());
     client.kill().unwrap();
     client.wait().unwrap();
     thawed(&node);
@@ -101,7 +103,7 @@ async fn a_killed_worker_is_thawed_after_and_replaced() {
             "{kind}: the client learns of it"
         );
         thawed(&node);
-        node.answers();
+        node.answers(2);
         assert!(
             node.hold_all(LIMIT).await.release().await.volumes[0].held,
             "{kind}"
@@ -115,8 +117,8 @@ async fn a_worker_killed_while_it_freezes_leaves_nothing_frozen() {
         return;
     };
     // Dirty data makes the freeze take time; the kill comes at another moment of it each time.
-    for delay in [0, 1, 2, 5, 10, 20, 40, 80] {
-        node.answers();
+    for (start, delay) in [0, 1, 2, 5, 10, 20, 40, 80].into_iter().enumerate() {
+        node.answers(start + 1);
         for volume in &node.volumes {
             fs::write(volume.path().join("dirty"), vec![7; 8 << 20]).unwrap();
         }
@@ -195,10 +197,7 @@ async fn a_killed_supervisor_makes_its_worker_thaw_and_end() {
     kill_process(node.supervisor(), Signal::KILL).unwrap();
     assert!(!hold.thawed().await.volumes[0].held);
     thawed(&node);
-    eventually("the worker ends", || {
-        let state = fs::read_to_string(format!("/proc/{}/stat", worker.as_raw_nonzero()));
-        state.is_err() || state.is_ok_and(|state| state.contains(") Z "))
-    });
+    eventually("the worker ends", || is_dead(worker));
     node.kill_all();
     node.start();
     assert!(node.hold_all(LIMIT).await.release().await.volumes[0].held);

@@ -207,14 +207,19 @@ impl Node {
     /// Starts the agent and waits until it answers.
     pub(crate) fn start(&mut self) {
         fs::create_dir_all(self.kubelet()).unwrap();
+        let before = self.starts();
         self.agent = Some(self.serve().spawn().unwrap());
-        self.answers();
+        self.answers(before + 1);
     }
 
-    pub(crate) fn answers(&self) {
-        eventually("the agent answers", || {
-            std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
-        });
+    /// How many workers have opened their doors so far.
+    pub(crate) fn starts(&self) -> usize {
+        self.log().matches("INFO ready").count()
+    }
+
+    /// Waits until the worker of that number answers.
+    pub(crate) fn answers(&self, start: usize) {
+        eventually("the agent answers", || self.starts() >= start);
     }
 
     pub(crate) fn supervisor(&self) -> Pid {
@@ -241,8 +246,12 @@ impl Node {
 
     /// Ends both processes at once, as the end of their container does.
     pub(crate) fn kill_all(&mut self) {
+        let worker = self.worker();
         kill_process_group(self.supervisor(), Signal::KILL).unwrap();
         self.agent.take().unwrap().wait().unwrap();
+        if let Some(worker) = worker {
+            eventually("the worker is dead", || is_dead(worker));
+        }
     }
 
     /// Tells the supervisor to end and waits for it.
@@ -278,6 +287,12 @@ impl Drop for Node {
             eprintln!("--- the agent's log\n{}---", self.log());
         }
     }
+}
+
+/// Gone, or all but its exit status.
+pub(crate) fn is_dead(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.is_ok_and(|stat| stat.contains(") Z ")) || kill_process(process, Signal::CONT).is_err()
 }
 
 /// The kubelet's record of a CSI volume.

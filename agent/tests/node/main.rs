@@ -1,5 +1,7 @@
 //! The agent as a process, on real filesystems.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod commands;
 mod death;
 mod harness;
