@@ -1,0 +1,129 @@
+//! The bench: the same work for both plugins, one after the other, on the same simulated Azure.
+//!
+//! The stock plugin knows only the public cloud's names, so everything runs in a network and mount
+//! namespace of its own, whose hosts file leads those names to the lab.
+
+mod namespace;
+mod plugins;
+mod report;
+mod work;
+
+use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use stillpoint_lab::{Settings, settings::Limits};
+
+use crate::table::progress;
+use plugins::Candidate;
+use work::Bench;
+
+/// What was measured of one plugin; times in milliseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Figures(BTreeMap<&'static str, f64>);
+
+impl Figures {
+    fn set(&mut self, name: &'static str, value: f64) {
+        self.0.insert(name, value);
+    }
+
+    fn time(&mut self, name: &'static str, value: Duration) {
+        self.set(name, value.as_secs_f64() * 1000.0);
+    }
+
+    fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+}
+
+/// How much work; by environment variables, so that a short run is possible.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Size {
+    /// Volumes of the runs without request limits (`BENCH_VOLUMES`, 100).
+    pub volumes: usize,
+    /// Volumes of the run under request limits (`BENCH_LIMITED`, 150).
+    pub limited: usize,
+    /// Restores and deletes (`BENCH_RESTORES`, 10).
+    pub restores: usize,
+    /// Starts (`BENCH_STARTS`, 30).
+    pub starts: usize,
+}
+
+impl Size {
+    fn read() -> Result<Self> {
+        let read = |name: &str, default| match env::var(name) {
+            Ok(text) => text
+                .parse()
+                .with_context(|| format!("{name}={text}: expected a number")),
+            Err(_) => Ok(default),
+        };
+        Ok(Self {
+            volumes: read("BENCH_VOLUMES", 100)?,
+            limited: read("BENCH_LIMITED", 150)?,
+            restores: read("BENCH_RESTORES", 10)?,
+            starts: read("BENCH_STARTS", 30)?,
+        })
+    }
+}
+
+/// Runs the bench, prints a table and writes `target/bench/bench.json`.
+pub fn run() -> Result<()> {
+    let target = env::current_exe()?
+        .ancestors()
+        .nth(2)
+        .context("no target directory")?
+        .to_owned();
+    if !namespace::is_inside() {
+        return namespace::enter();
+    }
+    let namespace = namespace::prepare()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(measure(target.join("bench/bench.json"), &namespace))
+}
+
+async fn measure(json: PathBuf, namespace: &namespace::Namespace) -> Result<()> {
+    let size = Size::read()?;
+    let settings = Settings {
+        listen: namespace.https(),
+        ..Settings::default()
+    };
+    progress(format!(
+        "{} disks, formatted and mounted …",
+        size.volumes.max(size.limited)
+    ));
+    let mut bench = Bench::start(settings, size).await?;
+    let mut candidates = vec![Candidate::ours()?];
+    candidates.extend(Candidate::stock()?);
+    let mut figures = vec![Figures::default(); candidates.len()];
+
+    progress(format!(
+        "start to ListPlugins, {} times each …",
+        size.starts
+    ));
+    bench.discovery(&candidates, &mut figures).await?;
+    for (candidate, figures) in candidates.iter().zip(&mut figures) {
+        let name = candidate.name;
+        progress(format!("{name}: {} volumes in sequence …", size.volumes));
+        bench.sequence(candidate, figures).await?;
+        progress(format!("{name}: {} volumes, 8 at once …", size.volumes));
+        bench.eight(candidate, figures, "eight").await?;
+        progress(format!("{name}: {} restores and deletes …", size.restores));
+        bench.restores(candidate, figures).await?;
+        bench.limits(Some(Limits::default()));
+        progress(format!(
+            "{name}: {} volumes by 50 workers under Azure's request limits …",
+            size.limited
+        ));
+        bench.limited(candidate, figures).await?;
+        bench.limits(Some(Limits::default()));
+        progress(format!(
+            "{name}: {} volumes, 8 at once, under the limits …",
+            size.volumes
+        ));
+        bench.eight(candidate, figures, "limited_eight").await?;
+        bench.limits(None);
+    }
+    let names: Vec<_> = candidates.iter().map(|candidate| candidate.name).collect();
+    report::print(size, &names, &figures);
+    report::write(&json, size, &bench.settings(), &names, &figures)
+}
