@@ -16,9 +16,10 @@ use crate::{
     world::World,
 };
 
-pub use self::manage::NewDisk;
+pub use self::new_disk::NewDisk;
 
 mod manage;
+mod new_disk;
 mod run;
 
 /// Why a lab does not start, or does not do what it is told.
