@@ -169,10 +169,11 @@ impl Lab {
             _temporary: temporary,
         };
         lab.add_resource_group(&subscription, GROUP, "westeurope")?;
-        lab.shared()
-            .world()
-            .audiences
-            .push(lab.endpoints.endpoint.clone());
+        let own = [
+            lab.endpoints.endpoint.clone(),
+            format!("https://localhost:{}", cloud.port()),
+        ];
+        lab.shared().world().audiences.extend(own);
         fs::write(&lab.endpoints.ca_file, &lab.ca)?;
         fs::write(&lab.endpoints.credentials_file, lab.credentials_file())?;
         Ok(lab)
