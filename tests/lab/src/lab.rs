@@ -16,9 +16,10 @@ use crate::{
     world::World,
 };
 
-pub use self::manage::NewDisk;
+pub use self::new_disk::NewDisk;
 
 mod manage;
+mod new_disk;
 mod run;
 
 /// Why a lab does not start, or does not do what it is told.
@@ -168,10 +169,11 @@ impl Lab {
             _temporary: temporary,
         };
         lab.add_resource_group(&subscription, GROUP, "westeurope")?;
-        lab.shared()
-            .world()
-            .audiences
-            .push(lab.endpoints.endpoint.clone());
+        let own = [
+            lab.endpoints.endpoint.clone(),
+            format!("https://localhost:{}", cloud.port()),
+        ];
+        lab.shared().world().audiences.extend(own);
         fs::write(&lab.endpoints.ca_file, &lab.ca)?;
         fs::write(&lab.endpoints.credentials_file, lab.credentials_file())?;
         Ok(lab)

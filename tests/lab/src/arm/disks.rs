@@ -7,7 +7,7 @@ use super::{
     body::{self, Body, DiskProperties},
     context::Context,
     disk_rules::{self, Source},
-    lifecycle, operations, protection,
+    lifecycle, operations, performance, protection,
     refusal::Refusal,
     rules, views,
 };
@@ -127,7 +127,7 @@ fn check(
     gib: u64,
     properties: &DiskProperties,
 ) -> Result<(), Refusal> {
-    disk_rules::performance(sku, gib, properties)?;
+    performance::check(sku, gib, properties)?;
     protection::check(world, location, properties)
 }
 

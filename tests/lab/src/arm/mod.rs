@@ -8,15 +8,17 @@ pub(crate) mod body;
 pub(crate) mod context;
 pub(crate) mod disk_rules;
 pub(crate) mod disks;
+pub mod facts;
 pub(crate) mod lifecycle;
 mod lists;
 pub(crate) mod operations;
+mod performance;
 mod protection;
 pub(crate) mod refusal;
 mod route;
 pub(crate) mod rules;
 mod snapshot_rules;
-pub mod snapshots;
+pub(crate) mod snapshots;
 pub(crate) mod views;
 
 use std::sync::Arc;
