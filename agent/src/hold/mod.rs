@@ -236,17 +236,19 @@ impl Hold {
     pub(crate) async fn end(self, by_itself: bool) -> Vec<(String, Outcome)> {
         let leave = self.volumes.into_iter().filter_map(|(volume, lease)| {
             let lease = lease.ok()?;
-            Some(async move {
-                let mut outcome = lease.leave().await;
-                if by_itself {
-                    outcome
-                        .lost
-                        .get_or_insert_with(|| "another volume of the hold was thawed".into());
-                }
-                (volume, outcome)
-            })
+            Some(async move { (volume, lease.leave().await) })
         });
-        join_all(leave).await
+        let mut outcomes = join_all(leave).await;
+        if by_itself {
+            let reason = outcomes
+                .iter()
+                .find_map(|(_, outcome)| outcome.lost.clone());
+            let reason = reason.unwrap_or_else(|| "the agent ended the hold".into());
+            for (_, outcome) in &mut outcomes {
+                outcome.lost.get_or_insert_with(|| reason.clone());
+            }
+        }
+        outcomes
     }
 }
 
