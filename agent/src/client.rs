@@ -17,7 +17,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-use crate::{report, text};
+use crate::report;
 
 /// What came of a command.
 #[derive(Debug, Error)]
@@ -58,7 +58,7 @@ pub(crate) fn status(socket: &Path, json: bool) -> Result<(), ClientError> {
     block_on(async {
         let response = connect(socket).await?.status(StatusRequest {}).await;
         let status = response.map_err(ClientError::Agent)?.into_inner();
-        text::print(&if json {
+        report::print(&if json {
             report::json(&status)
         } else {
             report::table(&status)
@@ -77,7 +77,7 @@ pub(crate) fn freeze(socket: &Path, path: &Path, ttl: Duration) -> Result<(), Cl
         let response = connect(socket).await?.freeze(request).await;
         let frozen = response.map_err(ClientError::Agent)?.into_inner().frozen;
         let frozen = frozen.unwrap_or_default();
-        text::print(&format!(
+        report::print(&format!(
             "frozen: {} ({}, device {}), in {} ms, for at most {ttl:?}\n",
             frozen.mount_point,
             frozen.filesystem,
@@ -100,7 +100,7 @@ pub(crate) fn thaw(socket: &Path, path: &Path) -> Result<(), ClientError> {
         if !thawed.held {
             return Err(ClientError::NotHeld(thawed.reason));
         }
-        text::print(&format!(
+        report::print(&format!(
             "thawed: {}, frozen for {} ms\n",
             thawed.volume,
             report::millis(thawed.frozen_for),

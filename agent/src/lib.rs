@@ -1,8 +1,8 @@
 //! Stillpoint's node agent: freezes filesystems of volumes for as long as a call lives.
 //!
-//! `serve` is two processes: a [`supervisor`], which thaws whatever happens, and the [`worker`] that it runs. In the
-//! worker a request comes in by a [`door`], through the [`service`], to a [`hold`] of volumes, each a share in a
-//! [`freeze`] of its filesystem.
+//! `serve` is two processes: a `supervisor`, which thaws whatever happens, and the `worker` that it runs. In the
+//! worker a request comes in by a `door`, through the `service`, to a `hold` of volumes, each a share in a
+//! `freeze` of its filesystem.
 
 mod cli;
 mod client;
@@ -21,7 +21,6 @@ mod report;
 mod service;
 mod supervisor;
 mod sys;
-mod text;
 mod ttl;
 mod volume;
 mod worker;

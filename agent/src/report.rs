@@ -1,9 +1,17 @@
 //! The agent's status, for people and for programs.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 use stillpoint_proto::agent::{Refusal, StatusResponse, refusal::Reason};
+
+/// Prints to standard output; a reader that hung up (`| head`) is no error.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
 
 /// Whole milliseconds of a duration from the wire.
 pub(crate) fn millis(duration: Option<prost_types::Duration>) -> u64 {

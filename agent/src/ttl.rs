@@ -136,12 +136,12 @@ async fn keep(
     released: oneshot::Receiver<()>,
     outcome: watch::Sender<Option<Outcome>>,
 ) {
-    let ended = tokio::select! {
+    let by_itself = tokio::select! {
         biased;
-        _ = released => None,
-        departure = hold.over() => Some(departure),
+        _ = released => false,
+        () = hold.over() => true,
     };
-    let outcomes = hold.end(ended).await;
+    let outcomes = hold.end(by_itself).await;
     let ended = outcomes.into_iter().next().map(|(_, ended)| ended);
     outcome.send_replace(ended);
 }

@@ -24,15 +24,6 @@ pub(crate) struct Lease {
     left: bool,
 }
 
-/// Why a share is given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
-    /// Whoever asked for the hold let go, or is gone.
-    Released,
-    /// This hold's limit has passed.
-    Expired,
-}
-
 /// What became of a share.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -97,26 +88,29 @@ impl Lease {
         })
     }
 
-    /// Waits until the share is worth nothing any more, and says why the hold should end.
-    pub(crate) async fn over(&self) -> Departure {
+    /// Waits until the share is worth nothing any more.
+    pub(crate) async fn over(&self) {
         let mut progress = self.freeze.progress.subscribe();
         tokio::select! {
-            _ = progress.wait_for(|progress| matches!(progress, Progress::Ended { .. })) => Departure::Released,
-            () = sleep_until(self.deadline()) => Departure::Expired,
+            _ = progress.wait_for(|progress| matches!(progress, Progress::Ended { .. })) => {}
+            () = sleep_until(self.deadline()) => {}
         }
     }
 
     /// Gives the share back. If it was the last, the filesystem is thawed when this returns.
-    pub(crate) async fn leave(mut self, departure: Departure) -> Outcome {
+    pub(crate) async fn leave(mut self) -> Outcome {
         let now = Instant::now();
-        let lost = match departure {
-            Departure::Expired => Some(format!("the limit of {:?} passed", self.limit)),
-            Departure::Released if self.is_shared() => self.lost_so_far().await,
-            Departure::Released => None,
+        let expired = now >= self.deadline();
+        let lost = if expired {
+            Some(self.limit_passed())
+        } else if self.is_shared() {
+            self.lost_so_far().await
+        } else {
+            None
         };
         let since = |span: Span| span.started.max(self.joined);
         let from = self.span().map_or(self.joined, since);
-        if self.depart(departure) {
+        if self.depart(expired) {
             return Outcome {
                 frozen_for: now.saturating_duration_since(from),
                 lost,
@@ -136,6 +130,18 @@ impl Lease {
                 lost: Some("it was never frozen".into()),
             },
         }
+    }
+
+    fn limit_passed(&self) -> String {
+        let is_freezes = self
+            .span()
+            .is_some_and(|span| self.deadline() == span.deadline);
+        let limit = if is_freezes {
+            self.freeze.limit
+        } else {
+            self.limit
+        };
+        format!("the limit of {limit:?} passed")
     }
 
     fn is_shared(&self) -> bool {
@@ -164,14 +170,14 @@ impl Lease {
     }
 
     /// Counts itself out; whether the freeze goes on for others.
-    fn depart(&mut self, departure: Departure) -> bool {
+    fn depart(&mut self, expired: bool) -> bool {
         self.left = true;
         let _slots = self.shared.slots();
         let mut stay = false;
         self.freeze.members.send_modify(|members| {
             members.holders -= 1;
             if members.holders == 0 && !members.closing {
-                members.expired = departure == Departure::Expired;
+                members.expired = expired;
                 members.closing = true;
             }
             stay = !members.closing;
@@ -183,7 +189,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !self.left {
-            self.depart(Departure::Released);
+            self.depart(false);
         }
     }
 }

@@ -21,6 +21,8 @@
 mod frost;
 mod lease;
 mod life;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -33,7 +35,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::lease::{Departure, Lease, Outcome};
+pub(crate) use self::lease::{Lease, Outcome};
 use crate::{error::HoldError, kernel::Kernel, mountinfo::Device, volume::Target};
 
 /// Where freezes are written down so that others can undo them.

@@ -16,7 +16,7 @@ pub(crate) use self::request::Request;
 use self::request::check_limit;
 use crate::{
     error::HoldError,
-    freeze::{Departure, Freezes, Lease, Outcome},
+    freeze::{Freezes, Lease, Outcome},
     mountinfo::Device,
     volume::{Listed, Resolver, Target},
 };
@@ -219,40 +219,36 @@ impl Hold {
     }
 
     /// Waits until one of the volumes is not held any more: together they are worth nothing then.
-    pub(crate) async fn over(&self) -> Departure {
+    pub(crate) async fn over(&self) {
         let leases = self
             .volumes
             .iter()
             .filter_map(|(_, lease)| lease.as_ref().ok());
         let over: Vec<_> = leases.map(|lease| Box::pin(lease.over())).collect();
         if over.is_empty() {
-            return Departure::Released;
+            return;
         }
-        select_all(over).await.0
+        select_all(over).await;
     }
 
-    /// Lets go of all volumes at once; one outcome for each that was frozen. `ended`: why the hold is over although the
-    /// client has not let go; then none of the volumes was held to the end.
-    pub(crate) async fn end(self, ended: Option<Departure>) -> Vec<(String, Outcome)> {
-        let now = Instant::now();
+    /// Lets go of all volumes at once; one outcome for each that was frozen. `by_itself`: the client has not let go, so
+    /// none of the volumes was held to the end.
+    pub(crate) async fn end(self, by_itself: bool) -> Vec<(String, Outcome)> {
         let leave = self.volumes.into_iter().filter_map(|(volume, lease)| {
             let lease = lease.ok()?;
-            // A volume whose own time is not over does not rest.
-            let departure = match ended {
-                Some(departure) if lease.deadline() <= now => departure,
-                _ => Departure::Released,
-            };
-            Some(async move {
-                let mut outcome = lease.leave(departure).await;
-                if ended.is_some() {
-                    outcome
-                        .lost
-                        .get_or_insert_with(|| "another volume of the hold was thawed".into());
-                }
-                (volume, outcome)
-            })
+            Some(async move { (volume, lease.leave().await) })
         });
-        join_all(leave).await
+        let mut outcomes = join_all(leave).await;
+        if by_itself {
+            let reason = outcomes
+                .iter()
+                .find_map(|(_, outcome)| outcome.lost.clone());
+            let reason = reason.unwrap_or_else(|| "the agent ended the hold".into());
+            for (_, outcome) in &mut outcomes {
+                outcome.lost.get_or_insert_with(|| reason.clone());
+            }
+        }
+        outcomes
     }
 }
 

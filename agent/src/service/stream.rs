@@ -57,19 +57,19 @@ pub(super) async fn serve(
 }
 
 async fn run(hold: Hold, mut client: Client<'_>) -> Result<(), Status> {
-    let ended = tokio::select! {
+    let by_itself = tokio::select! {
         biased;
         left = client.leaves() => match left {
-            Ok(()) => None,
+            Ok(()) => false,
             Err(status) => {
                 tracing::warn!(hold = hold.id(), reason = status.message(), "hold broken off");
-                hold.end(None).await;
+                hold.end(false).await;
                 return Err(status);
             }
         },
-        departure = hold.over() => Some(departure),
+        () = hold.over() => true,
     };
-    let thawed = hold.end(ended).await;
+    let thawed = hold.end(by_itself).await;
     let volumes = thawed
         .into_iter()
         .map(|(volume, outcome)| encode::thaw(volume, outcome))

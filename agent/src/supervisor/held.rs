@@ -35,6 +35,8 @@ pub(super) struct Held {
     pub(super) frozen: bool,
     /// Nobody is left who could call FIFREEZE.
     pub(super) orphan: bool,
+    /// The worker is done with it.
+    pub(super) released: bool,
     /// Undone for certain.
     pub(super) settled: bool,
     child: Option<Child>,
@@ -63,6 +65,7 @@ impl Held {
             deadline,
             frozen: false,
             orphan: false,
+            released: false,
             settled: false,
             child: None,
             next: Duration::ZERO,
@@ -71,13 +74,23 @@ impl Held {
 
     /// When something is to be done for it, if ever. `dying`: its worker is dead but not reaped.
     pub(super) fn due(&self, dying: bool) -> Option<Duration> {
-        if self.settled || self.child.is_some() {
+        if self.settled || self.released || self.child.is_some() {
             None
         } else if self.orphan || dying {
             Some(self.next)
         } else {
             Some(self.next.max(self.deadline + GRACE))
         }
+    }
+
+    /// Nothing is left to do, not even a child to wait for.
+    pub(super) fn is_over(&self) -> bool {
+        self.released && self.child.is_none()
+    }
+
+    /// Leaves it for a later look.
+    pub(super) fn postpone(&mut self) {
+        self.next = monotonic() + RETRY;
     }
 
     /// Starts a thaw.

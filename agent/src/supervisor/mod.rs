@@ -12,14 +12,11 @@
 mod held;
 mod process;
 mod recover;
+mod wait;
 
 use std::{collections::HashSet, io, time::Duration};
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-    process::Signal,
-};
+use rustix::process::Signal;
 use thiserror::Error;
 
 use self::{
@@ -143,7 +140,11 @@ impl Supervisor<'_> {
                             held.frozen = true;
                         }
                     }
-                    Message::Released { key } => self.held.retain(|held| held.key != key),
+                    Message::Released { key } => {
+                        for held in self.held.iter_mut().filter(|held| held.key == key) {
+                            held.released = true;
+                        }
+                    }
                 },
                 Ok(None) => worker.control = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -173,6 +174,9 @@ impl Supervisor<'_> {
         }
         let journal = &self.journal;
         self.held.retain(|held| {
+            if held.is_over() {
+                return false;
+            }
             let done = held.orphan && held.settled;
             if done && let Err(error) = journal.remove(&held.key) {
                 tracing::warn!(device = held.device, %error, "journal entry not removed");
@@ -223,8 +227,12 @@ impl Supervisor<'_> {
             .map(|held| held.device.clone())
             .collect();
         for held in &mut self.held {
-            let is_due = held.due(dying).is_some_and(|due| due <= now);
-            if is_due && !(held.orphan && living.contains(&held.device)) {
+            if held.due(dying).is_none_or(|due| due > now) {
+                continue;
+            }
+            if held.orphan && living.contains(&held.device) {
+                held.postpone();
+            } else {
                 held.thaw();
             }
         }
@@ -252,54 +260,6 @@ impl Supervisor<'_> {
             if let Some(worker) = &self.worker {
                 worker.signal(Signal::TERM);
             }
-        }
-    }
-
-    /// The worker is dead, but some thread of it may still be in FIFREEZE.
-    fn is_dying(&self) -> bool {
-        self.worker.as_ref().is_some_and(Worker::is_dead)
-    }
-
-    /// Sleeps until something happens or is due.
-    fn wait(&mut self) -> io::Result<()> {
-        let now = monotonic();
-        let dying = self.is_dying();
-        let mut due: Vec<Duration> = self.held.iter().filter_map(|h| h.due(dying)).collect();
-        if !self.unreachable.is_empty() {
-            due.push(self.look);
-        }
-        match (&self.worker, self.stopping) {
-            (None, None) if self.held.is_empty() => due.push(self.start),
-            (None, None) => due.push(self.settle.max(self.start)),
-            // Told to stop, killed when that took too long.
-            (Some(worker), Some(end)) if end <= now => {
-                worker.signal(Signal::KILL);
-                due.push(now + Duration::from_millis(100));
-            }
-            (Some(_), Some(end)) => due.push(end),
-            _ => {}
-        }
-        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        if let Some(worker) = &self.worker {
-            if let Some(control) = &worker.control {
-                fds.push(PollFd::new(control, PollFlags::IN));
-            }
-            if dying {
-                due.push(now + Duration::from_millis(20));
-            } else {
-                fds.push(PollFd::new(&worker.death, PollFlags::IN));
-            }
-        }
-        let timeout = due.into_iter().min().map(|due| {
-            let left = due.saturating_sub(now) + Duration::from_millis(1);
-            Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            }
-        });
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod client;
 mod commands;
 mod death;
 mod harness;
