@@ -240,7 +240,10 @@ impl Azure for Client {
         };
         let reply = self.core.call(terms, request).await;
         let reply = reply.map_err(|failed| failed.about(id))?;
-        let following = self.following(id, subscription, &self.core.paces.update, sent);
+        let following = Following {
+            at_once: true,
+            ..self.following(id, subscription, &self.core.paces.update, sent)
+        };
         let probe = || async { Ok(self.read_snapshot(id).await?.state()) };
         self.core.follow(following, reply, probe).await
     }
@@ -330,6 +333,7 @@ impl Client {
             pace,
             within: self.api_timeout,
             sent,
+            at_once: false,
         }
     }
 }

@@ -125,7 +125,7 @@ impl Wire {
         bearer.set_sensitive(true);
         headers.insert(http::header::AUTHORIZATION, bearer);
         let body = match request.body() {
-            Body::Bytes(bytes) => bytes.clone(),
+            Body::Bytes(bytes) => without_nulls(bytes),
             Body::SeekableStream(_) => {
                 return Err(Failure::Malformed("a stream cannot be sent".to_owned()));
             }
@@ -188,6 +188,21 @@ fn kept_headers(headers: &HeaderMap) -> Headers {
         }
     }
     kept
+}
+
+/// The crate writes absent times as null, although they are Azure's to set.
+fn without_nulls(body: &Bytes) -> Bytes {
+    fn strip(value: &mut serde_json::Value) {
+        if let serde_json::Value::Object(fields) = value {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(strip);
+        }
+    }
+    let Ok(mut value) = serde_json::from_slice(body) else {
+        return body.clone();
+    };
+    strip(&mut value);
+    Bytes::from(value.to_string())
 }
 
 fn subscription_of(url: &Url) -> &str {
