@@ -63,6 +63,7 @@ impl Bench {
             location: "westeurope".to_owned(),
             source: source.clone(),
             incremental: true,
+            access: Default::default(),
             tags: BTreeMap::from([("stillpoint-state".to_owned(), "pending".to_owned())]),
         }
     }

@@ -9,6 +9,7 @@ use tracing_subscriber::{
 };
 
 use super::{bench, cut::snapshot};
+use crate::ports::Azure;
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
