@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Fault, Identity, LabError, NewDisk, ResourceId, Settings,
-    arm::{disks, lifecycle, snapshots},
+    arm::{facts, lifecycle, views},
     shared::Shared,
 };
 
@@ -205,7 +205,7 @@ async fn list_disks(State(shared): Lab) -> Json<Value> {
 }
 
 fn disk_view(disk: &crate::world::Disk) -> Value {
-    json!({"id": disk.id, "file": disk.file, "disk": disks::view(disk)})
+    json!({"id": disk.id, "file": disk.file, "disk": views::disk(disk)})
 }
 
 async fn create_disk(State(shared): Lab, body: bytes::Bytes) -> Result<Json<Value>, Refused> {
@@ -233,14 +233,7 @@ async fn attach(State(shared): Lab, body: bytes::Bytes) -> Result<StatusCode, Re
 }
 
 async fn list_snapshots(State(shared): Lab) -> Json<Vec<crate::SnapshotView>> {
-    Json(
-        shared
-            .world()
-            .snapshots
-            .values()
-            .map(snapshots::facts)
-            .collect(),
-    )
+    Json(shared.world().snapshots.values().map(facts::of).collect())
 }
 
 async fn copy(State(shared): Lab, body: bytes::Bytes) -> Result<Json<Value>, Refused> {

@@ -29,7 +29,7 @@ mod store;
 mod web;
 mod world;
 
-pub use arm::snapshots::SnapshotView;
+pub use arm::facts::SnapshotView;
 pub use entra::identity::{Credential, Identity};
 pub use fault::{Action, Fault};
 pub use lab::{Lab, LabError, NewDisk};

@@ -8,13 +8,18 @@ pub(crate) mod body;
 pub(crate) mod context;
 pub(crate) mod disk_rules;
 pub(crate) mod disks;
+pub mod facts;
 pub(crate) mod lifecycle;
 mod lists;
 pub(crate) mod operations;
+mod performance;
+mod protection;
 pub(crate) mod refusal;
 mod route;
 pub(crate) mod rules;
-pub mod snapshots;
+mod snapshot_rules;
+pub(crate) mod snapshots;
+pub(crate) mod views;
 
 use std::sync::Arc;
 
@@ -227,7 +232,7 @@ fn resource(
                 .disks
                 .get(&id.key())
                 .ok_or_else(|| disks::missing(id))?;
-            Ok(Answer::json(StatusCode::OK, &disks::view(disk)))
+            Ok(Answer::json(StatusCode::OK, &views::disk(disk)))
         }
         (Kind::Snapshot, "PUT") => snapshots::put(context, id),
         (Kind::Snapshot, "DELETE") => snapshots::delete(context, id),
@@ -242,7 +247,7 @@ fn resource(
                 .snapshots
                 .get(&id.key())
                 .ok_or_else(|| disks::missing(id))?;
-            Ok(Answer::json(StatusCode::OK, &snapshots::view(snapshot)))
+            Ok(Answer::json(StatusCode::OK, &views::snapshot(snapshot)))
         }
         (Kind::DiskEncryptionSet | Kind::DiskAccess, "GET") => {
             let (id, location) = context

@@ -237,6 +237,8 @@ fn names(head: &Head, der: &[u8]) -> bool {
             URL_SAFE_NO_PAD
                 .decode(text)
                 .or_else(|_| URL_SAFE.decode(text))
+                // As MSAL for Go writes it.
+                .or_else(|_| STANDARD.decode(text))
                 .ok()
         });
         bytes.is_some_and(|bytes| bytes == digest::digest(algorithm, der).as_ref())

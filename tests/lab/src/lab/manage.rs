@@ -1,70 +1,16 @@
 //! What a test, or the control API, does to the cloud behind Azure's back.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Lab, LabError};
+use super::{Lab, LabError, NewDisk};
 use crate::{
-    Fault, Identity, Kind, Moment, RequestRecord, ResourceId, Settings, Sku, SnapshotView,
-    arm::{disks, lifecycle, refusal::Refusal, snapshots},
+    Fault, Identity, Kind, Moment, RequestRecord, ResourceId, Settings, SnapshotView,
+    arm::{disks, facts, lifecycle, refusal::Refusal, views},
     shared::Shared,
     world::{Group, Provisioning},
 };
-
-/// A disk to be made at once.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct NewDisk {
-    /// Its ID; the resource group must exist.
-    pub id: ResourceId,
-    /// SKU (Premium_LRS).
-    #[serde(default = "premium")]
-    pub sku: Sku,
-    /// Size in GiB (1).
-    #[serde(default = "one")]
-    pub gib: u64,
-    /// Region (westeurope).
-    #[serde(default = "region")]
-    pub location: String,
-    /// Zone (none).
-    #[serde(default)]
-    pub zone: Option<String>,
-    /// Tags.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
-    /// What else ARM's `properties` take: `diskIOPSReadWrite`, `encryption`, …
-    #[serde(default)]
-    pub properties: Map<String, Value>,
-}
-
-fn premium() -> Sku {
-    Sku::PremiumLrs
-}
-
-fn one() -> u64 {
-    1
-}
-
-fn region() -> String {
-    "westeurope".into()
-}
-
-impl NewDisk {
-    /// A Premium SSD of 1 GiB in westeurope, in no zone.
-    pub fn new(id: ResourceId) -> Self {
-        Self {
-            id,
-            sku: premium(),
-            gib: one(),
-            location: region(),
-            zone: None,
-            tags: BTreeMap::new(),
-            properties: Map::new(),
-        }
-    }
-}
 
 impl From<Refusal> for LabError {
     fn from(refusal: Refusal) -> Self {
@@ -124,7 +70,7 @@ impl Lab {
 
     /// A disk as GET shows it.
     pub fn disk(&self, id: &ResourceId) -> Option<Value> {
-        self.shared().world().disks.get(&id.key()).map(disks::view)
+        self.shared().world().disks.get(&id.key()).map(views::disk)
     }
 
     /// All disks' IDs.
@@ -152,7 +98,7 @@ impl Lab {
             .world()
             .snapshots
             .get(&id.key())
-            .map(snapshots::facts)
+            .map(facts::of)
     }
 
     /// All snapshots with their moments.
@@ -161,7 +107,7 @@ impl Lab {
             .world()
             .snapshots
             .values()
-            .map(snapshots::facts)
+            .map(facts::of)
             .collect()
     }
 
