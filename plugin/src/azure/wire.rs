@@ -134,9 +134,15 @@ impl Wire {
         let answer = self
             .transport
             .send(method.clone(), url.clone(), headers, body)
-            .await?;
+            .await
+            .map_err(with_place)?;
         under_way.answered(answer.status, &answer.headers);
-        tracing::debug!(%method, path = url.path(), status = answer.status, "asked Azure");
+        let (path, status) = (url.path(), answer.status);
+        match kind {
+            // Polls are many.
+            Kind::Read => tracing::trace!(%method, path, status, "asked Azure"),
+            Kind::Write | Kind::Delete => tracing::debug!(%method, path, status, "asked Azure"),
+        }
         if answer.status == 401 {
             self.tokens.reject(&secret);
         }
@@ -162,6 +168,17 @@ impl HttpClient for Wire {
             kept_headers(&answer.headers),
             Box::pin(body),
         ))
+    }
+}
+
+/// Says what leads there, for an address that may be wrong.
+fn with_place(failure: Failure) -> Failure {
+    match failure {
+        Failure::Connection(message) => Failure::Connection(format!(
+            "{message} (its address comes from AZURE_CLOUD_NAME or the location's \
+             `resourceManagerEndpoint`, trust in it from the system or `caCert`)"
+        )),
+        other => other,
     }
 }
 

@@ -255,6 +255,16 @@ async fn wrong_credentials_name_what_is_wrong_and_where() {
     for part in ["https://127.0.0.1:9", "activeDirectoryAuthorityURI"] {
         assert!(error.contains(part), "{part} in {error}");
     }
+    let mut nowhere = location(&lab);
+    nowhere.resource_manager_endpoint = Some("https://127.0.0.1:9".parse().unwrap());
+    nowhere.api_timeout = Duration::from_secs(1);
+    let error = read(&connect(&nowhere).unwrap())
+        .await
+        .unwrap_err()
+        .to_string();
+    for part in ["127.0.0.1", "`resourceManagerEndpoint`"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
     let mut untrusting = location(&lab);
     untrusting.ca_cert = None;
     untrusting.api_timeout = Duration::from_secs(1);
