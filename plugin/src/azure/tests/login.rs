@@ -1,19 +1,15 @@
 use std::{path::Path, time::Duration};
 
-use stillpoint_lab::{Action, Credential, Identity, Lab, settings};
+use stillpoint_lab::{Action, Lab, settings};
 
 use super::{Bench, bench, location, start};
 use crate::{
-    azure::{
-        Client, Cloud, ConnectError, Settings, connect, connect_as, transport::Transport,
-        variables::Variables,
-    },
+    azure::{Client, ConnectError, Settings, connect, connect_as},
     model::{DiskId, ResourceGroup},
     ports::{Azure, AzureError},
 };
-use azure_core::http::{AsyncRawResponse, HttpClient, Request, headers::Headers};
 
-fn with_file(lab: &Lab, directory: &Path, lines: &str) -> Settings {
+pub(super) fn with_file(lab: &Lab, directory: &Path, lines: &str) -> Settings {
     let path = directory.join(format!("{}.env", uuid::Uuid::new_v4()));
     let common = lab.credentials_file();
     let common: String = common
@@ -29,172 +25,11 @@ fn with_file(lab: &Lab, directory: &Path, lines: &str) -> Settings {
     }
 }
 
-async fn read(client: &Client) -> Result<(), AzureError> {
+pub(super) async fn read(client: &Client) -> Result<(), AzureError> {
     let group: ResourceGroup = client.environment().snapshots.clone();
     match client.disk(&DiskId::new(group, "nothing")).await {
         Err(AzureError::NotFound { .. }) | Ok(_) => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// A key and certificate in PEM.
-fn certificate() -> (String, rcgen::CertifiedKey<rcgen::KeyPair>) {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let cert = rcgen::CertificateParams::new(vec!["velero".to_owned()])
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
-    let pem = format!("{}{}", key.serialize_pem(), cert.pem());
-    (
-        pem,
-        rcgen::CertifiedKey {
-            cert,
-            signing_key: key,
-        },
-    )
-}
-
-fn pkcs12(pair: &rcgen::CertifiedKey<rcgen::KeyPair>, password: &str) -> Vec<u8> {
-    use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    let mut store = KeyStore::new();
-    let key = PrivateKey::from_der(&pair.signing_key.serialize_der()).unwrap();
-    let cert = Certificate::from_der(pair.cert.der()).unwrap();
-    store.add_entry(
-        "velero",
-        KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new("1", key, [cert])),
-    );
-    store.writer(password).write().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_logs_in_however_it_is_stored() {
-    let Some(lab) = start(settings::Settings::fast()).await else {
-        return;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let (pem, pair) = certificate();
-    let credential = Credential::Certificate {
-        pem: pair.cert.pem(),
-    };
-    let identity = Identity::new(&lab.endpoints().tenant, vec![credential]);
-    lab.add_identity(identity.clone());
-    let who = format!(
-        "AZURE_TENANT_ID={}\nAZURE_CLIENT_ID={}\n",
-        identity.tenant, identity.client_id
-    );
-    let file = |name: &str, bytes: &[u8]| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.display().to_string()
-    };
-    let (pem_file, p12_file) = (
-        file("c.pem", pem.as_bytes()),
-        file("c.pfx", &pkcs12(&pair, "hush")),
-    );
-    let quoted = pem.replace('\n', "\\n");
-    for lines in [
-        format!("AZURE_CLIENT_CERTIFICATE_PATH={pem_file}\n"),
-        format!("AZURE_CLIENT_CERTIFICATE=\"{quoted}\"\n"),
-        format!(
-            "AZURE_CLIENT_CERTIFICATE_PATH={p12_file}\nAZURE_CLIENT_CERTIFICATE_PASSWORD=hush\n"
-        ),
-        format!(
-            "AZURE_CLIENT_CERTIFICATE_PATH={pem_file}\nAZURE_CLIENT_SEND_CERTIFICATE_CHAIN=true\n"
-        ),
-    ] {
-        let client = connect(&with_file(&lab, directory.path(), &format!("{who}{lines}"))).unwrap();
-        let answer = read(&client).await;
-        assert!(answer.is_ok(), "{lines}: {answer:?}");
-    }
-    let (other, _) = certificate();
-    let mismatched = file(
-        "m.pem",
-        format!("{}{}", pair.cert.pem(), key_of(&other)).as_bytes(),
-    );
-    for (lines, expected) in [
-        (
-            format!(
-                "AZURE_CLIENT_CERTIFICATE_PATH={p12_file}\nAZURE_CLIENT_CERTIFICATE_PASSWORD=loud\n"
-            ),
-            "AZURE_CLIENT_CERTIFICATE_PASSWORD does not open it",
-        ),
-        (
-            format!("AZURE_CLIENT_CERTIFICATE_PATH={p12_file}\n"),
-            "set AZURE_CLIENT_CERTIFICATE_PASSWORD",
-        ),
-        (
-            "AZURE_CLIENT_CERTIFICATE_PATH=/nowhere.pem\n".to_owned(),
-            "/nowhere.pem",
-        ),
-        (
-            format!("AZURE_CLIENT_CERTIFICATE_PATH={mismatched}\n"),
-            "none of which is that key's",
-        ),
-        (
-            "AZURE_CLIENT_CERTIFICATE=hello\n".to_owned(),
-            "neither PEM nor PKCS#12",
-        ),
-    ] {
-        let error = connect(&with_file(&lab, directory.path(), &format!("{who}{lines}")))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(expected), "{expected} in {error}");
-        assert!(!error.contains("loud"), "{error}");
-    }
-    let unknown = file("o.pem", other.as_bytes());
-    let lines = format!("{who}AZURE_CLIENT_CERTIFICATE_PATH={unknown}\n");
-    let client = connect(&with_file(&lab, directory.path(), &lines)).unwrap();
-    let error = read(&client).await.unwrap_err().to_string();
-    assert!(
-        error.contains("AADSTS700027") && error.contains("not registered"),
-        "{error}"
-    );
-}
-
-fn key_of(pem: &str) -> &str {
-    let end = "-----END PRIVATE KEY-----\n";
-    &pem[..pem.find(end).unwrap() + end.len()]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_chain_vouches_for_a_certificate_that_is_not_registered() {
-    let Some(lab) = start(settings::Settings::fast()).await else {
-        return;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let ca_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let mut ca = rcgen::CertificateParams::new(vec![]).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    ca.distinguished_name
-        .push(rcgen::DnType::CommonName, "test CA");
-    let ca_cert = ca.self_signed(&ca_key).unwrap();
-    let issuer = rcgen::Issuer::new(ca, &ca_key);
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let mut leaf = rcgen::CertificateParams::new(vec!["velero.example".to_owned()]).unwrap();
-    leaf.distinguished_name
-        .push(rcgen::DnType::CommonName, "velero.example");
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let credential = Credential::Issued {
-        authority: ca_cert.pem(),
-        subject: "velero.example".to_owned(),
-    };
-    let identity = Identity::new(&lab.endpoints().tenant, vec![credential]);
-    lab.add_identity(identity.clone());
-    // The key first, the authority before the leaf: order must not matter.
-    let pem = format!("{}{}{}", key.serialize_pem(), ca_cert.pem(), leaf.pem());
-    let path = directory.path().join("chain.pem");
-    std::fs::write(&path, pem).unwrap();
-    for (send, works) in [("1", true), ("false", false)] {
-        let lines = format!(
-            "AZURE_TENANT_ID={}\nAZURE_CLIENT_ID={}\nAZURE_CLIENT_CERTIFICATE_PATH={}\n\
-             AZURE_CLIENT_SEND_CERTIFICATE_CHAIN={send}\n",
-            identity.tenant,
-            identity.client_id,
-            path.display()
-        );
-        let client = connect(&with_file(&lab, directory.path(), &lines)).unwrap();
-        let answer = read(&client).await;
-        assert_eq!(answer.is_ok(), works, "{send}: {answer:?}");
     }
 }
 
@@ -273,136 +108,6 @@ async fn wrong_credentials_name_what_is_wrong_and_where() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("`caCert`"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn workload_identity_reads_its_token_from_the_file() {
-    let Some(lab) = start(settings::Settings::fast()).await else {
-        return;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let (issuer, subject) = (
-        "https://oidc.example/",
-        "system:serviceaccount:velero:velero",
-    );
-    let credential = Credential::Federated {
-        issuer: issuer.to_owned(),
-        subject: subject.to_owned(),
-        token: None,
-    };
-    let identity = Identity::new(&lab.endpoints().tenant, vec![credential]);
-    lab.add_identity(identity.clone());
-    for (subject, works) in [
-        (subject, true),
-        ("system:serviceaccount:velero:other", false),
-    ] {
-        let token = directory.path().join("token");
-        std::fs::write(&token, service_account_token(issuer, subject)).unwrap();
-        let lines = format!(
-            "AZURE_TENANT_ID={}\nAZURE_CLIENT_ID={}\nAZURE_FEDERATED_TOKEN_FILE={}\n",
-            identity.tenant,
-            identity.client_id,
-            token.display()
-        );
-        let answer = read(&connect(&with_file(&lab, directory.path(), &lines)).unwrap()).await;
-        assert_eq!(answer.is_ok(), works, "{answer:?}");
-        if let Err(error) = answer {
-            assert!(
-                error.to_string().contains("names another subject"),
-                "{error}"
-            );
-        }
-    }
-    let lines = format!(
-        "AZURE_TENANT_ID={}\nAZURE_CLIENT_ID={}\nAZURE_FEDERATED_TOKEN_FILE=/nowhere/token\n",
-        lab.endpoints().tenant,
-        lab.identity().client_id
-    );
-    let error = connect(&with_file(&lab, directory.path(), &lines))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("/nowhere/token") && error.contains("AZURE_FEDERATED_TOKEN_FILE"),
-        "{error}"
-    );
-}
-
-/// As a kubelet writes it; only its claims matter here.
-fn service_account_token(issuer: &str, subject: &str) -> String {
-    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-    let now = jiff::Timestamp::now().as_second();
-    let claims = serde_json::json!({
-        "iss": issuer, "sub": subject, "aud": ["api://AzureADTokenExchange"],
-        "iat": now, "nbf": now, "exp": now + 600,
-    });
-    let part = |json: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
-    format!(
-        "{}.{}.c2ln",
-        part(serde_json::json!({"alg": "RS256", "typ": "JWT"})),
-        part(claims)
-    )
-}
-
-/// Sends what is for the node's metadata service to the lab's.
-#[derive(Debug)]
-struct ToLab(String, Transport);
-
-#[async_trait::async_trait]
-impl HttpClient for ToLab {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let url = request
-            .url()
-            .as_str()
-            .replace("http://169.254.169.254", &self.0);
-        let mut headers = http::HeaderMap::new();
-        headers.insert("metadata", http::HeaderValue::from_static("true"));
-        let url = url.parse().unwrap();
-        let sent = self
-            .1
-            .send(http::Method::GET, url, headers, bytes::Bytes::new());
-        let answer = sent.await.unwrap();
-        Ok(AsyncRawResponse::from_bytes(
-            answer.status.into(),
-            Headers::new(),
-            answer.body,
-        ))
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn managed_identities_are_told_apart_by_what_the_client_id_is() {
-    let Some(lab) = start(settings::Settings::fast()).await else {
-        return;
-    };
-    let resource = "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u";
-    let managed = |resource_id: Option<&str>| {
-        let resource_id = resource_id.map(str::to_owned);
-        let credential = Credential::Managed { resource_id };
-        let identity = Identity::new(&lab.endpoints().tenant, vec![credential]);
-        lab.add_identity(identity.clone());
-        identity
-    };
-    let (system, user) = (managed(None), managed(Some(resource)));
-    let cloud = location(&lab);
-    let endpoint = cloud.resource_manager_endpoint.as_ref();
-    let cloud = Cloud::new("", &"", endpoint, endpoint).unwrap();
-    for (client_id, expected) in [
-        ("", &system.client_id),
-        (user.client_id.as_str(), &user.client_id),
-        (resource, &user.client_id),
-    ] {
-        let process = |name: &str| (name == "AZURE_CLIENT_ID").then(|| client_id.to_owned());
-        let variables = Variables::load(None, &process).unwrap();
-        let identity = super::super::Identity::choose(&variables).unwrap();
-        let wire = ToLab(lab.endpoints().imds.clone(), Transport::new(None).unwrap());
-        let credential = identity
-            .credential(&cloud, std::sync::Arc::new(wire))
-            .unwrap();
-        let scope = cloud.scope();
-        credential.get_token(&[&scope], None).await.unwrap();
-        let request = lab.requests().pop().unwrap();
-        assert_eq!(request.principal.as_ref(), Some(expected), "{client_id}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,14 @@
 //! The adapter on the simulated Azure.
 
+mod certificates;
 mod cut;
 mod disks;
 mod faults;
+mod identities;
 mod limits;
 mod login;
 mod redaction;
+mod refusals;
 
 use std::{collections::BTreeMap, time::Duration};
 
