@@ -100,7 +100,8 @@ impl Bucket {
             return blocked;
         }
         let there = if free {
-            self.tokens - self.reserved
+            // A full bucket is never all taken: a set of more volumes than it holds would wait for ever.
+            self.tokens - self.reserved.min(self.capacity - need)
         } else {
             self.tokens
         };

@@ -161,7 +161,7 @@ impl UnderWay {
         budget.with(kind, |bucket| {
             bucket.answered(headers, Instant::now());
             if status == 429 {
-                bucket.throttled(super::failure::retry_after(headers), Instant::now());
+                bucket.throttled(super::answer::retry_after(headers), Instant::now());
             }
         });
     }

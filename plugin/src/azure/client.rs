@@ -4,14 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use url::Url;
 
 use super::{
     bucket::Kind,
-    core::{Core, Reply, Terms},
-    disk_map,
+    core::{Core, Terms},
     environment::Environment,
-    failure::Failure,
     operation::Following,
     snapshot_map,
     watch::Watch,
@@ -26,14 +23,11 @@ use crate::{
 
 /// The PUT of a cut; its caller's hold ends earlier as a rule.
 const CUT: Duration = Duration::from_secs(60);
-/// Between two looks at a background copy.
-const COPY_FIRST: Duration = Duration::from_millis(500);
-const COPY_LONGEST: Duration = Duration::from_secs(15);
 
 /// Managed disks and snapshots, as one location reaches them. Clones share everything.
 #[derive(Clone)]
 pub struct Client {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     environment: Environment,
     api_timeout: Duration,
 }
@@ -73,7 +67,7 @@ impl Client {
         Arc::ptr_eq(&self.core, &other.core)
     }
 
-    fn terms<'a>(&self, kind: Kind, subscription: &'a str) -> Terms<'a> {
+    pub(super) fn terms<'a>(&self, kind: Kind, subscription: &'a str) -> Terms<'a> {
         Terms {
             kind,
             subscription,
@@ -82,47 +76,20 @@ impl Client {
         }
     }
 
-    async fn read_disk(&self, id: &DiskId) -> Result<disk_map::Read, AzureError> {
-        let DiskId { group, name } = id;
-        let disks = self.core.disks();
-        let request = || disks.get(&group.subscription, &group.name, name).send();
-        let terms = self.terms(Kind::Read, &group.subscription);
-        let reply = self.core.call(terms, request).await;
-        let reply = reply.map_err(|failed| failed.about(id))?;
-        disk_map::read(&reply.body, id).map_err(|reason| odd(id, &reason))
-    }
-
-    async fn read_snapshot(&self, id: &SnapshotId) -> Result<snapshot_map::Read, AzureError> {
-        let SnapshotId { group, name } = id;
-        let snapshots = self.core.snapshots();
-        let request = || snapshots.get(&group.subscription, &group.name, name).send();
-        let terms = self.terms(Kind::Read, &group.subscription);
-        let reply = self.core.call(terms, request).await;
-        let reply = reply.map_err(|failed| failed.about(id))?;
-        serde_json::from_slice(&reply.body).map_err(|error| odd(id, &error.to_string()))
-    }
-
-    fn into_snapshot(read: snapshot_map::Read, id: &SnapshotId) -> Result<Snapshot, AzureError> {
-        read.into_snapshot()
-            .ok_or_else(|| odd(id, "its ID is not a snapshot's"))
-    }
-
-    /// A disk that is there although its PUT was refused, or nobody heard of it: ours if it comes from our
-    /// source, since its name is fresh.
-    async fn adopt(&self, spec: &DiskSpec) -> Result<Option<Reply>, AzureError> {
-        match self.read_disk(&spec.id).await {
-            Ok(read) if read.source.as_ref() == Some(&spec.source) => {
-                tracing::info!(disk = %spec.id, "the disk was there already, from this snapshot");
-                Ok(Some(Reply {
-                    status: 202,
-                    operation: None,
-                    location: None,
-                    retry_after: None,
-                    body: bytes::Bytes::new(),
-                }))
-            }
-            Ok(_) | Err(AzureError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
+    pub(super) fn following<'a>(
+        &self,
+        resource: &'a (dyn std::fmt::Display + Sync),
+        subscription: &'a str,
+        pace: &'a super::pace::Pace,
+        sent: Instant,
+    ) -> Following<'a> {
+        Following {
+            resource,
+            subscription,
+            pace,
+            within: self.api_timeout,
+            sent,
+            at_once: false,
         }
     }
 }
@@ -138,24 +105,7 @@ impl Azure for Client {
     }
 
     async fn snapshots(&self, group: &ResourceGroup) -> Result<Vec<Snapshot>, AzureError> {
-        let mut found = Vec::new();
-        let mut url = self.core.wire.list_of(group);
-        loop {
-            let terms = self.terms(Kind::Read, &group.subscription);
-            let reply = self.core.call(terms, || self.core.wire.get(&url)).await;
-            let read = reply.map_err(|failed| failed.about(group))?;
-            let page: snapshot_map::Page = serde_json::from_slice(&read.body)
-                .map_err(|error| odd(group, &error.to_string()))?;
-            let parsed = page
-                .value
-                .into_iter()
-                .filter_map(snapshot_map::Read::into_snapshot);
-            found.extend(parsed);
-            let Some(link) = page.next_link.filter(|link| !link.is_empty()) else {
-                return Ok(found);
-            };
-            url = Url::parse(&link).map_err(|error| odd(group, &error.to_string()))?;
-        }
+        self.list_snapshots(group).await
     }
 
     async fn reserve_cut(&self, group: &ResourceGroup) -> Result<CutPermit, AzureError> {
@@ -189,34 +139,7 @@ impl Azure for Client {
     }
 
     async fn copied(&self, id: &SnapshotId) -> Result<(), AzureError> {
-        let mut wait = COPY_FIRST;
-        loop {
-            let read = self.read_snapshot(id).await?;
-            let failed = |code, message| AzureError::Failed {
-                resource: id.to_string(),
-                code,
-                message,
-            };
-            if let Some((code, message)) = read.copy_failure() {
-                return Err(failed(code, message));
-            }
-            let snapshot = Self::into_snapshot(read, id)?;
-            match snapshot.state {
-                ProvisioningState::Failed(state) => {
-                    return Err(failed(state, "its background copy ended".to_owned()));
-                }
-                ProvisioningState::Succeeded
-                    if snapshot
-                        .completion_percent
-                        .is_none_or(|percent| percent >= 100.0) =>
-                {
-                    return Ok(());
-                }
-                ProvisioningState::Succeeded | ProvisioningState::Running(_) => {}
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait.mul_f64(1.3)).min(COPY_LONGEST);
-        }
+        self.await_copy(id).await
     }
 
     async fn tag_snapshot(
@@ -224,122 +147,24 @@ impl Azure for Client {
         id: &SnapshotId,
         tags: BTreeMap<String, String>,
     ) -> Result<(), AzureError> {
-        let SnapshotId { group, name } = id;
-        let subscription = &group.subscription;
-        let snapshots = self.core.snapshots();
-        let patch = snapshot_map::to_patch(&tags);
-        let request = || {
-            snapshots
-                .update(subscription, &group.name, name, patch.clone())
-                .send()
-        };
-        let sent = Instant::now();
-        let terms = Terms {
-            reserved: true,
-            ..self.terms(Kind::Write, subscription)
-        };
-        let reply = self.core.call(terms, request).await;
-        let reply = reply.map_err(|failed| failed.about(id))?;
-        let following = self.following(id, subscription, &self.core.paces.update, sent);
-        let probe = || async { Ok(self.read_snapshot(id).await?.state()) };
-        self.core.follow(following, reply, probe).await
+        self.retag_snapshot(id, tags).await
     }
 
     async fn delete_snapshot(&self, id: &SnapshotId) -> Result<(), AzureError> {
-        let SnapshotId { group, name } = id;
-        let subscription = &group.subscription;
-        let snapshots = self.core.snapshots();
-        let request = || snapshots.delete(subscription, &group.name, name).send();
-        let probe = || async { gone(self.read_snapshot(id).await.map(drop)) };
-        let pace = &self.core.paces.snapshot_delete;
-        let sent = Instant::now();
-        let terms = Terms {
-            reserved: true,
-            ..self.terms(Kind::Delete, subscription)
-        };
-        match self.core.call(terms, request).await {
-            Ok(reply) => {
-                let following = self.following(id, subscription, pace, sent);
-                self.core.follow(following, reply, probe).await
-            }
-            Err(failed) if failed.failure.is_gone() => Ok(()),
-            Err(failed) => Err(failed.about(id)),
-        }
+        self.remove_snapshot(id).await
     }
 
     async fn create_disk(&self, disk: &DiskSpec) -> Result<DiskId, AzureError> {
-        let DiskId { group, name } = &disk.id;
-        let subscription = &group.subscription;
-        let disks = self.core.disks();
-        let body = disk_map::to_put(disk);
-        let request = || {
-            disks
-                .create_or_update(subscription, &group.name, name, body.clone())
-                .send()
-        };
-        let sent = Instant::now();
-        let terms = self.terms(Kind::Write, subscription);
-        let reply = match self.core.call(terms, request).await {
-            Ok(reply) => reply,
-            Err(failed) if failed.ambiguous || may_exist(&failed.failure) => {
-                match self.adopt(disk).await? {
-                    Some(reply) => reply,
-                    None => return Err(failed.about(&disk.id)),
-                }
-            }
-            Err(failed) => return Err(failed.about(&disk.id)),
-        };
-        let pace = &self.core.paces.disk_create;
-        let following = self.following(&disk.id, subscription, pace, sent);
-        let probe = || async { Ok(self.read_disk(&disk.id).await?.state) };
-        self.core.follow(following, reply, probe).await?;
-        Ok(disk.id.clone())
+        self.make_disk(disk).await
     }
 
     async fn delete_disk(&self, id: &DiskId) -> Result<(), AzureError> {
-        let DiskId { group, name } = id;
-        let subscription = &group.subscription;
-        let disks = self.core.disks();
-        let request = || disks.delete(subscription, &group.name, name).send();
-        let probe = || async { gone(self.read_disk(id).await.map(drop)) };
-        let sent = Instant::now();
-        let terms = self.terms(Kind::Delete, subscription);
-        match self.core.call(terms, request).await {
-            Ok(reply) => {
-                let pace = &self.core.paces.disk_delete;
-                let following = self.following(id, subscription, pace, sent);
-                self.core.follow(following, reply, probe).await
-            }
-            Err(failed) if failed.failure.is_gone() => Ok(()),
-            Err(failed) => Err(failed.about(id)),
-        }
+        self.remove_disk(id).await
     }
-}
-
-impl Client {
-    fn following<'a>(
-        &self,
-        resource: &'a (dyn std::fmt::Display + Sync),
-        subscription: &'a str,
-        pace: &'a super::pace::Pace,
-        sent: Instant,
-    ) -> Following<'a> {
-        Following {
-            resource,
-            subscription,
-            pace,
-            within: self.api_timeout,
-            sent,
-        }
-    }
-}
-
-fn may_exist(failure: &Failure) -> bool {
-    failure.is_ambiguous() || failure.status() == Some(409)
 }
 
 /// For a resource that is being deleted, not being there is the end.
-fn gone(read: Result<(), AzureError>) -> Result<ProvisioningState, AzureError> {
+pub(super) fn gone(read: Result<(), AzureError>) -> Result<ProvisioningState, AzureError> {
     match read {
         Ok(()) => Ok(ProvisioningState::Running("Deleting".to_owned())),
         Err(AzureError::NotFound { .. }) => Ok(ProvisioningState::Succeeded),
@@ -347,7 +172,7 @@ fn gone(read: Result<(), AzureError>) -> Result<ProvisioningState, AzureError> {
     }
 }
 
-fn odd(resource: &dyn std::fmt::Display, reason: &str) -> AzureError {
+pub(super) fn odd(resource: &dyn std::fmt::Display, reason: &str) -> AzureError {
     AzureError::Unanswered {
         resource: resource.to_string(),
         message: format!("Azure's answer cannot be read: {reason}"),

@@ -4,7 +4,7 @@ use azure_mgmt_compute::package_2024_07_01::models;
 
 use super::{operation::parse_state, snapshot_map::tags};
 use crate::model::{
-    Disk, DiskId, DiskProperties, DiskSpec, Encryption, ProvisioningState, Sku, SnapshotId,
+    Access, Disk, DiskId, DiskProperties, DiskSpec, Encryption, ProvisioningState, Sku, SnapshotId,
 };
 
 /// What is read of a disk.
@@ -106,13 +106,11 @@ pub(super) fn to_put(spec: &DiskSpec) -> models::Disk {
     properties.max_shares = wanted.max_shares.filter(|_| shared);
     properties.optimized_for_frequent_attach =
         wanted.optimized_for_frequent_attach.filter(|on| *on);
-    properties.network_access_policy = from_word(wanted.network_access_policy.as_deref());
-    properties.disk_access_id = wanted.disk_access.clone().filter(|_| {
-        let policy = wanted.network_access_policy.as_deref();
-        policy.is_some_and(|policy| policy.eq_ignore_ascii_case("AllowPrivate"))
-    });
-    properties.public_network_access = from_word(wanted.public_network_access.as_deref());
-    properties.data_access_auth_mode = from_word(wanted.data_access_auth_mode.as_deref());
+    let access = access(&wanted.access());
+    properties.network_access_policy = access.network;
+    properties.disk_access_id = access.disk_access;
+    properties.public_network_access = access.public;
+    properties.data_access_auth_mode = access.auth_mode;
     properties.encryption = wanted
         .encryption
         .as_ref()
@@ -134,6 +132,26 @@ pub(super) fn to_put(spec: &DiskSpec) -> models::Disk {
     }
     disk.properties = Some(properties);
     disk
+}
+
+/// Who may export, in the crate's words.
+pub(super) struct AccessWords {
+    pub(super) network: Option<models::NetworkAccessPolicy>,
+    pub(super) disk_access: Option<String>,
+    pub(super) public: Option<models::PublicNetworkAccess>,
+    pub(super) auth_mode: Option<models::DataAccessAuthMode>,
+}
+
+/// Azure refuses a disk access with any policy but `AllowPrivate`.
+pub(super) fn access(access: &Access) -> AccessWords {
+    let policy = access.network_access_policy.as_deref();
+    let private = policy.is_some_and(|policy| policy.eq_ignore_ascii_case("AllowPrivate"));
+    AccessWords {
+        network: from_word(policy),
+        disk_access: access.disk_access.clone().filter(|_| private),
+        public: from_word(access.public_network_access.as_deref()),
+        auth_mode: from_word(access.data_access_auth_mode.as_deref()),
+    }
 }
 
 /// Azure's word for one of the crate's variants; unknown words are kept by them.

@@ -1,14 +1,16 @@
 //! The adapter to Azure: managed disks and snapshots through the resource manager.
 //!
 //! ```text
-//! Client (one location: groups, apiTimeout) ── Core (one identity: what locations share)
-//!   client     the port's methods                 core       calls with their retries
-//!   operation  what Azure carries out later       watch, poller, pace   the end of a cut
-//!   disk_map, snapshot_map  Azure's JSON          bucket, budget        request limits
-//!                                                 wire, transport       HTTPS, the token
-//! environment, variables, cloud, credentials, certificate, tokens       who we are
+//! Client: one location (groups, apiTimeout)     Core: one identity, shared by its locations
+//!   client, disks, snapshots   the port           core        calls with their retries
+//!   disk_map, snapshot_map     Azure's JSON       operation   what Azure carries out later
+//!                                                 watch, poller, pace   the end of a cut
+//!   failure, answer, hint      what went wrong    bucket, budget        request limits
+//!   login_hint, connect_error                     wire, transport       HTTPS, the token put in
+//!
+//! who we are: environment, variables, cloud ─► identity ─► credentials, certificate ─► tokens
 //! ```
-
+mod answer;
 mod bucket;
 mod budget;
 mod certificate;
@@ -18,15 +20,18 @@ mod connect_error;
 mod core;
 mod credentials;
 mod disk_map;
+mod disks;
 mod environment;
 mod failure;
 mod hint;
+mod identity;
 mod login_hint;
 mod operation;
 mod pace;
 mod poller;
 mod retry;
 mod snapshot_map;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -48,7 +53,7 @@ pub use self::{
 };
 use self::{
     core::Core,
-    credentials::Identity,
+    identity::Identity,
     transport::lock,
     variables::{ProcessVariable, Variables},
 };

@@ -42,6 +42,8 @@ pub(super) struct Following<'a> {
     pub(super) pace: &'a Pace,
     pub(super) within: Duration,
     pub(super) sent: Instant,
+    /// It is usually over by the time it is accepted.
+    pub(super) at_once: bool,
 }
 
 impl Core {
@@ -61,6 +63,7 @@ impl Core {
             pace,
             within,
             sent,
+            mut at_once,
         } = following;
         let mut state = state_of_reply(&reply);
         let mut asked = reply.retry_after;
@@ -91,7 +94,9 @@ impl Core {
                 });
             }
             let fill = self.budget(subscription).fill(Kind::Read);
-            let wait = if elapsed < PATIENT {
+            let wait = if std::mem::take(&mut at_once) {
+                Duration::ZERO
+            } else if elapsed < PATIENT {
                 pace.next(elapsed, fill)
             } else {
                 asked.unwrap_or(LEISURE)

@@ -22,6 +22,8 @@ use crate::{
 
 /// Polls under way at once, so that a slow one does not delay the next.
 const AT_ONCE: usize = 4;
+/// So much of a list costs as much as another request.
+const BIG: usize = 100_000;
 /// One poll; a hung one must not keep a filesystem frozen.
 const POLL: Duration = Duration::from_secs(1);
 /// After a first 429; doubled up to Retry-After, but never longer than that.
@@ -52,28 +54,30 @@ pub(super) async fn run(core: Arc<Core>, group: ResourceGroup, wake: Arc<Notify>
         let fill = budget.fill(Kind::Read);
         let gap = pace::floor(fill);
         let free = not_before <= Instant::now() && under_way.len() < AT_ONCE;
-        let due = core.watch.due(&group, pages, gap / 2);
-        let at = match due {
-            Due::Nobody => return,
-            Due::At(at) => at,
-            Due::Each(ids) if free => {
-                core.watch.asked(&ids, false, fill);
-                for id in ids {
-                    budget.take(Kind::Read);
-                    under_way.push(Box::pin(get(core.clone(), id)));
+        let mut at = not_before;
+        if free {
+            let spent = under_way.len();
+            match core.watch.due(&group, pages, gap) {
+                Due::Nobody => return,
+                Due::At(next) => at = next,
+                Due::Each(ids) => {
+                    core.watch.asked(&ids, fill);
+                    for id in ids {
+                        budget.take(Kind::Read);
+                        under_way.push(Box::pin(get(core.clone(), id)));
+                    }
                 }
+                Due::List(ids) => {
+                    core.watch.asked(&ids, fill);
+                    budget.take(Kind::Read);
+                    under_way.push(Box::pin(list(core.clone(), group.clone(), ids)));
+                }
+            }
+            if under_way.len() > spent {
                 not_before = Instant::now() + gap.max(budget.wait_to_poll());
                 continue;
             }
-            Due::List(ids) if free => {
-                core.watch.asked(&ids, true, fill);
-                budget.take(Kind::Read);
-                under_way.push(Box::pin(list(core.clone(), group.clone(), ids)));
-                not_before = Instant::now() + gap.max(budget.wait_to_poll());
-                continue;
-            }
-            Due::Each(_) | Due::List(_) => not_before,
-        };
+        }
         let full = under_way.len() >= AT_ONCE;
         tokio::select! {
             Some(polled) = under_way.next() => {
@@ -110,10 +114,11 @@ async fn get(core: Arc<Core>, id: SnapshotId) -> Polled {
 async fn list(core: Arc<Core>, group: ResourceGroup, ids: Vec<SnapshotId>) -> Polled {
     let asked = Instant::now();
     let mut found = Vec::new();
-    let mut pages = 0;
+    let (mut pages, mut bytes) = (0, 0);
     let mut url = core.wire.list_of(&group);
     let result = loop {
         let reply = core.once(POLL, core.wire.get(&url)).await;
+        bytes += reply.as_ref().map_or(0, |reply| reply.body.len());
         let page = match reply.and_then(|reply| parse::<Page>(&reply)) {
             Ok(page) => page,
             Err(failure) => break Err(failure),
@@ -133,8 +138,7 @@ async fn list(core: Arc<Core>, group: ResourceGroup, ids: Vec<SnapshotId>) -> Po
     Polled {
         ids,
         asked,
-        // How many it takes is known only from one that was read to its end.
-        pages: Some(pages.max(1)),
+        pages: Some(pages.max(bytes / BIG).max(1)),
         found: result,
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use azure_mgmt_compute::package_2024_07_01::models;
 use serde::Deserialize;
 
-use super::operation::parse_state;
+use super::{disk_map::access, operation::parse_state};
 use crate::model::{ProvisioningState, Snapshot, SnapshotId, SnapshotSpec};
 
 /// One snapshot as read.
@@ -107,6 +107,11 @@ pub(super) fn to_put(spec: &SnapshotSpec) -> models::Snapshot {
     creation.source_resource_id = Some(spec.source.to_string());
     let mut properties = models::SnapshotProperties::new(creation);
     properties.incremental = Some(spec.incremental);
+    let access = access(&spec.access);
+    properties.network_access_policy = access.network;
+    properties.disk_access_id = access.disk_access;
+    properties.public_network_access = access.public;
+    properties.data_access_auth_mode = access.auth_mode;
     let mut resource = models::Resource::new(spec.location.clone());
     resource.tags = tags(&spec.tags);
     let mut snapshot = models::Snapshot::new(resource);
@@ -168,6 +173,11 @@ mod tests {
             location: "westeurope".to_owned(),
             source: crate::model::DiskId::new(group, "d"),
             incremental: true,
+            access: crate::model::Access {
+                network_access_policy: Some("DenyAll".to_owned()),
+                disk_access: Some("/d".to_owned()),
+                ..Default::default()
+            },
             tags: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
         });
         let mut json = serde_json::to_value(put).unwrap();
@@ -180,7 +190,7 @@ mod tests {
             json,
             serde_json::json!({
                 "location": "westeurope", "tags": {"a": "b"},
-                "properties": {"incremental": true, "creationData": {
+                "properties": {"incremental": true, "networkAccessPolicy": "DenyAll", "creationData": {
                     "createOption": "Copy",
                     "sourceResourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d"
                 }}

@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use super::{
     ConnectError,
+    answer::causes,
     cloud::Cloud,
-    credentials::Identity,
-    failure::{Failure, causes},
+    failure::Failure,
+    identity::Identity,
     login_hint::explain,
     retry::Backoff,
     transport::{Transport, lock},
@@ -28,6 +29,7 @@ use super::{
 const ATTEMPT: Duration = Duration::from_secs(15);
 /// `azure_identity` itself returns its cached token until then.
 const EARLY: Duration = Duration::from_secs(295);
+const EARLY_AGAIN: Duration = Duration::from_secs(15);
 /// A request that takes this long still has a valid token.
 const ENOUGH: Duration = Duration::from_secs(120);
 
@@ -40,6 +42,7 @@ pub(super) struct Tokens {
     credential: Mutex<Arc<dyn TokenCredential>>,
     current: Mutex<Option<Token>>,
     login: tokio::sync::Mutex<()>,
+    tried_early: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -83,6 +86,7 @@ impl Tokens {
             credential: Mutex::new(credential),
             current: Mutex::default(),
             login: tokio::sync::Mutex::default(),
+            tried_early: Mutex::default(),
         })
     }
 
@@ -97,7 +101,7 @@ impl Tokens {
         let current = lock(&self.current).clone();
         match current {
             Some(token) if token.is_good() => {
-                if token.is_old() {
+                if token.is_old() && self.may_try_early(token.life) {
                     let tokens = self.clone();
                     tokio::spawn(async move { tokens.renew_early().await });
                 }
@@ -111,6 +115,17 @@ impl Tokens {
                 self.log_in(deadline).await
             }
         }
+    }
+
+    /// Not at every call, should it not work.
+    fn may_try_early(&self, life: Duration) -> bool {
+        let mut tried = lock(&self.tried_early);
+        let distance = EARLY_AGAIN.min(life / 10);
+        if tried.is_some_and(|at| at.elapsed() < distance) {
+            return false;
+        }
+        *tried = Some(Instant::now());
+        true
     }
 
     async fn renew_early(&self) {

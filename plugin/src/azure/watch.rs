@@ -43,6 +43,8 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Group {
     waiters: Vec<Waiter>,
+    /// Lists in a row.
+    lists: u32,
     wake: Arc<Notify>,
 }
 
@@ -62,7 +64,6 @@ struct Waiter {
     /// It was still running so long after the PUT.
     least: Duration,
     next: Instant,
-    lists: u32,
     asked_why: Option<Instant>,
     answer: oneshot::Sender<Answer>,
 }
@@ -107,7 +108,6 @@ impl Watch {
             next: if first < now { now } else { first },
             accepted,
             least: Duration::ZERO,
-            lists: 0,
             asked_why: None,
             answer,
         };
@@ -119,6 +119,7 @@ impl Watch {
             } else {
                 let group = Group {
                     waiters: vec![waiter],
+                    lists: 0,
                     wake: Arc::default(),
                 };
                 let wake = group.wake.clone();
@@ -137,7 +138,7 @@ impl Watch {
         answer
     }
 
-    /// What to ask now; a list costs `pages` requests.
+    /// What to ask now, and will be asked; a list costs as much as `pages` single requests.
     pub(super) fn due(&self, group: &ResourceGroup, pages: usize, slack: Duration) -> Due {
         let mut groups = lock(&self.groups);
         let Some(state) = groups.get_mut(group) else {
@@ -157,28 +158,33 @@ impl Watch {
             .waiters
             .iter()
             .filter(|waiter| waiter.next <= now + slack)
+            .map(|waiter| waiter.id.clone())
             .collect();
-        let stale = due.iter().find(|waiter| waiter.lists >= LISTS);
-        match stale {
-            Some(waiter) => Due::Each(vec![waiter.id.clone()]),
-            None if due.len() <= pages.max(1) => {
-                Due::Each(due.iter().map(|waiter| waiter.id.clone()).collect())
-            }
-            None => Due::List(
-                state
-                    .waiters
-                    .iter()
-                    .map(|waiter| waiter.id.clone())
-                    .collect(),
-            ),
+        if due.len() <= pages.max(1) {
+            return Due::Each(due);
         }
+        state.lists += 1;
+        if state.lists > LISTS {
+            state.lists = 0;
+            let oldest = state
+                .waiters
+                .iter()
+                .min_by_key(|waiter| waiter.accepted.sent);
+            return Due::Each(oldest.map(|waiter| waiter.id.clone()).into_iter().collect());
+        }
+        Due::List(
+            state
+                .waiters
+                .iter()
+                .map(|waiter| waiter.id.clone())
+                .collect(),
+        )
     }
 
     /// These are being asked for now.
-    pub(super) fn asked(&self, ids: &[SnapshotId], listed: bool, fill: f64) {
+    pub(super) fn asked(&self, ids: &[SnapshotId], fill: f64) {
         self.each(ids, |waiter| {
             waiter.next = Instant::now() + self.pace.next(waiter.accepted.sent.elapsed(), fill);
-            waiter.lists = if listed { waiter.lists + 1 } else { 0 };
         });
     }
 

@@ -125,7 +125,7 @@ impl Wire {
         bearer.set_sensitive(true);
         headers.insert(http::header::AUTHORIZATION, bearer);
         let body = match request.body() {
-            Body::Bytes(bytes) => bytes.clone(),
+            Body::Bytes(bytes) => without_nulls(bytes),
             Body::SeekableStream(_) => {
                 return Err(Failure::Malformed("a stream cannot be sent".to_owned()));
             }
@@ -134,9 +134,15 @@ impl Wire {
         let answer = self
             .transport
             .send(method.clone(), url.clone(), headers, body)
-            .await?;
+            .await
+            .map_err(with_place)?;
         under_way.answered(answer.status, &answer.headers);
-        tracing::debug!(%method, path = url.path(), status = answer.status, "asked Azure");
+        let (path, status) = (url.path(), answer.status);
+        match kind {
+            // Polls are many.
+            Kind::Read => tracing::trace!(%method, path, status, "asked Azure"),
+            Kind::Write | Kind::Delete => tracing::debug!(%method, path, status, "asked Azure"),
+        }
         if answer.status == 401 {
             self.tokens.reject(&secret);
         }
@@ -165,6 +171,17 @@ impl HttpClient for Wire {
     }
 }
 
+/// Says what leads there, for an address that may be wrong.
+fn with_place(failure: Failure) -> Failure {
+    match failure {
+        Failure::Connection(message) => Failure::Connection(format!(
+            "{message} (its address comes from AZURE_CLOUD_NAME or the location's \
+             `resourceManagerEndpoint`, trust in it from the system or `caCert`)"
+        )),
+        other => other,
+    }
+}
+
 /// All but the placeholder.
 fn plain_headers(headers: &Headers) -> HeaderMap {
     headers
@@ -188,6 +205,21 @@ fn kept_headers(headers: &HeaderMap) -> Headers {
         }
     }
     kept
+}
+
+/// The crate writes absent times as null, although they are Azure's to set.
+fn without_nulls(body: &Bytes) -> Bytes {
+    fn strip(value: &mut serde_json::Value) {
+        if let serde_json::Value::Object(fields) = value {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(strip);
+        }
+    }
+    let Ok(mut value) = serde_json::from_slice(body) else {
+        return body.clone();
+    };
+    strip(&mut value);
+    Bytes::from(value.to_string())
 }
 
 fn subscription_of(url: &Url) -> &str {

@@ -91,6 +91,28 @@ pub struct DiskProperties {
     pub encryption: Option<Encryption>,
 }
 
+impl DiskProperties {
+    /// Who may export its data: a snapshot of it should be no easier to export.
+    pub fn access(&self) -> Access {
+        Access {
+            network_access_policy: self.network_access_policy.clone(),
+            disk_access: self.disk_access.clone(),
+            public_network_access: self.public_network_access.clone(),
+            data_access_auth_mode: self.data_access_auth_mode.clone(),
+        }
+    }
+}
+
+/// Who may export the data of a disk or snapshot, and over which network; `None`: Azure's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "Azure's own names")]
+pub struct Access {
+    pub network_access_policy: Option<String>,
+    pub disk_access: Option<String>,
+    pub public_network_access: Option<String>,
+    pub data_access_auth_mode: Option<String>,
+}
+
 /// Encryption at rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encryption {

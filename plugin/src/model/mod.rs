@@ -6,7 +6,7 @@ mod snapshot;
 mod worth;
 mod zone;
 
-pub use disk::{Disk, DiskProperties, DiskSpec, Encryption, Sku};
+pub use disk::{Access, Disk, DiskProperties, DiskSpec, Encryption, Sku};
 pub use id::{DiskId, InvalidId, ResourceGroup, SnapshotId};
 pub use snapshot::{ProvisioningState, Snapshot, SnapshotName, SnapshotSpec};
 pub use worth::{Consistency, Worth};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use super::{DiskId, ResourceGroup, SnapshotId};
+use super::{Access, DiskId, ResourceGroup, SnapshotId};
 
 /// A snapshot's name; at most 80 characters of letters, digits, `_`, `-` and `.`.
 pub type SnapshotName = String;
@@ -56,6 +56,8 @@ pub struct SnapshotSpec {
     pub source: DiskId,
     /// Stores only what changed since the one before.
     pub incremental: bool,
+    /// The disk's own, which Azure does not pass on by itself.
+    pub access: Access,
     /// Within Azure's rules.
     pub tags: BTreeMap<String, String>,
 }

@@ -10,8 +10,9 @@ use crate::{
 
 /// Cuts, waits, tags; returns how late the end was seen.
 pub(super) async fn snapshot(bench: &Bench, disk: &DiskId, name: &str) -> Duration {
-    let spec = bench.spec(name, disk);
+    let mut spec = bench.spec(name, disk);
     let found = bench.client.disk(disk).await.unwrap();
+    spec.access = found.properties.access();
     assert_eq!(found.id, *disk);
     let permit = bench.client.reserve_cut(&spec.id.group).await.unwrap();
     bench.client.cut(&permit, &spec).await.unwrap();

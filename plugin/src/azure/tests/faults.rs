@@ -8,10 +8,10 @@ use crate::{
     ports::{Azure, AzureError},
 };
 
-const SNAPSHOT: &str = "**/snapshots/*";
-const DISK: &str = "**/disks/*";
+pub(super) const SNAPSHOT: &str = "**/snapshots/*";
+pub(super) const DISK: &str = "**/disks/*";
 
-fn throttled(retry_after: &str) -> Action {
+pub(super) fn throttled(retry_after: &str) -> Action {
     Action::Status {
         status: 429,
         code: None,
@@ -152,7 +152,7 @@ async fn a_failed_cut_is_told_with_azure_s_words() {
     assert!(matches!(error, Err(AzureError::Failed { .. })), "{error:?}");
 }
 
-async fn restored(bench: &Bench, disk: &DiskId, name: &str) -> DiskSpec {
+pub(super) async fn restored(bench: &Bench, disk: &DiskId, name: &str) -> DiskSpec {
     DiskSpec {
         id: DiskId::new(bench.group(), name),
         location: "westeurope".to_owned(),
@@ -216,90 +216,4 @@ async fn what_somebody_else_has_under_that_name_is_not_adopted() {
         .create_disk(&restored(&bench, &disk, "taken").await)
         .await;
     assert!(matches!(made, Err(AzureError::Conflict { .. })), "{made:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reads_are_tried_again_until_the_time_is_over() {
-    let Some(lab) = super::start(settings::Settings::fast()).await else {
-        return;
-    };
-    let mut location = super::location(&lab);
-    location.api_timeout = Duration::from_secs(2);
-    let client = super::connect(&location).unwrap();
-    let bench = Bench { lab, client };
-    let disk = bench.disk("d");
-    for action in [
-        status(500),
-        Action::CloseBefore,
-        throttled("1"),
-        Action::Truncate,
-    ] {
-        bench.inject("GET", DISK, 1, action.clone());
-        let read = bench.client.disk(&disk).await;
-        assert!(read.is_ok(), "{action:?}: {read:?}");
-    }
-    bench.inject("GET", DISK, 0, status(503));
-    let error = bench.client.disk(&disk).await.unwrap_err();
-    assert!(matches!(error, AzureError::Unanswered { .. }), "{error:?}");
-    bench.lab.clear_faults();
-    bench.inject("GET", DISK, 0, throttled("60"));
-    let begun = std::time::Instant::now();
-    let error = bench.client.disk(&disk).await.unwrap_err();
-    assert!(matches!(error, AzureError::Throttled { .. }), "{error:?}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "a minute does not fit into two seconds"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_says_what_to_grant() {
-    let Some(bench) = bench(settings::Settings::fast()).await else {
-        return;
-    };
-    let disk = bench.disk("d");
-    let deny = |action: &str| Action::Deny {
-        action: action.to_owned(),
-    };
-    bench.inject(
-        "PUT",
-        SNAPSHOT,
-        1,
-        deny("Microsoft.Compute/disks/beginGetAccess/action"),
-    );
-    let spec = bench.spec("s", &disk);
-    let permit = bench.client.reserve_cut(&spec.id.group).await.unwrap();
-    let error = bench
-        .client
-        .cut(&permit, &spec)
-        .await
-        .unwrap_err()
-        .to_string();
-    for part in [
-        "grant",
-        "Microsoft.Compute/disks/beginGetAccess/action",
-        "/disks/d",
-    ] {
-        assert!(error.contains(part), "{part} in {error}");
-    }
-    bench.inject("GET", DISK, 1, deny("Microsoft.Compute/disks/read"));
-    let error = bench.client.disk(&disk).await.unwrap_err().to_string();
-    assert!(
-        error.contains("grant the plugin's identity Microsoft.Compute/disks/read"),
-        "{error}"
-    );
-    // A role without this may not follow operations; the resource itself tells.
-    let operations = "Microsoft.Compute/locations/DiskOperations/read";
-    bench.inject("GET", "**/diskoperations/*", 0, deny(operations));
-    snapshot(&bench, &disk, "good").await;
-    let made = bench
-        .client
-        .create_disk(&restored(&bench, &disk, "r").await)
-        .await;
-    assert!(made.is_ok(), "{made:?}");
-    bench
-        .client
-        .delete_snapshot(&SnapshotId::new(bench.group(), "good"))
-        .await
-        .unwrap();
 }

@@ -35,7 +35,13 @@ async fn nothing_is_throttled_while_frozen_under_azure_s_limits() {
             let held = Instant::now();
             bench.client.cut(&permit, &spec).await.unwrap();
             bench.client.fixed(&permit, &spec.id).await.unwrap();
-            frozen.push(held.elapsed());
+            let seen = Instant::now();
+            let view = bench
+                .lab
+                .snapshot(&bench.lab.snapshot_id(&spec.id.name))
+                .unwrap();
+            let late = seen.saturating_duration_since(view.succeeded.unwrap().instant);
+            frozen.push((held.elapsed(), late));
             drop(permit);
             bench
                 .client
@@ -45,11 +51,14 @@ async fn nothing_is_throttled_while_frozen_under_azure_s_limits() {
         }
         frozen
     });
-    let mut frozen: Vec<_> = futures::future::join_all(workers)
+    let frozen: Vec<_> = futures::future::join_all(workers)
         .await
         .into_iter()
         .flatten()
         .collect();
+    let mut late: Vec<_> = frozen.iter().map(|(_, late)| *late).collect();
+    late.sort_unstable();
+    let mut frozen: Vec<_> = frozen.into_iter().map(|(frozen, _)| frozen).collect();
     frozen.sort_unstable();
     let throttled = bench
         .lab
@@ -57,6 +66,12 @@ async fn nothing_is_throttled_while_frozen_under_azure_s_limits() {
         .iter()
         .filter(|r| r.status == Some(429))
         .count();
+    eprintln!(
+        "seen late p50 {:?} p99 {:?}, {} polls",
+        late[75],
+        late[148],
+        bench.requests("GET", "/snapshots").len()
+    );
     eprintln!(
         "150 by 50 workers in {:?}: frozen p50 {:?} p99 {:?} most {:?}; {} requests, {throttled} throttled",
         begun.elapsed(),

@@ -1,11 +1,14 @@
 //! The adapter on the simulated Azure.
 
+mod certificates;
 mod cut;
 mod disks;
 mod faults;
+mod identities;
 mod limits;
 mod login;
 mod redaction;
+mod refusals;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -63,6 +66,7 @@ impl Bench {
             location: "westeurope".to_owned(),
             source: source.clone(),
             incremental: true,
+            access: Default::default(),
             tags: BTreeMap::from([("stillpoint-state".to_owned(), "pending".to_owned())]),
         }
     }

@@ -9,6 +9,7 @@ use tracing_subscriber::{
 };
 
 use super::{bench, cut::snapshot};
+use crate::ports::Azure;
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -45,7 +46,11 @@ async fn no_log_shows_a_secret() {
         .with_filter(LevelFilter::TRACE);
     let guard = tracing_subscriber::registry().with(layer).set_default();
     let disk = bench.disk("d");
+    // What another test's thread reaches first is registered as not wanted; the second round is seen.
     snapshot(&bench, &disk, "s").await;
+    tracing::callsite::rebuild_interest_cache();
+    bench.lab.revoke_tokens();
+    bench.client.disk(&disk).await.unwrap();
     bench.lab.revoke_tokens();
     snapshot(&bench, &disk, "s2").await;
     tracing::info!(client = ?bench.client, "the client itself");
