@@ -69,9 +69,10 @@ impl Attempt<'_> {
             .deadline
             .get_or_insert_with(|| Instant::now() + timeout);
         // Built before the freeze: nothing but the PUT is left to do once it holds.
-        let specs: Vec<_> = targets
-            .iter()
-            .map(|target| self.spec(target, &hold))
+        let number = |place| (targets.len() > 1).then_some(place + 1);
+        let specs = targets.iter().enumerate();
+        let specs: Vec<_> = specs
+            .map(|(place, target)| self.spec(number(place), target, &hold))
             .collect();
         let volumes: Vec<DiskId> = targets
             .iter()

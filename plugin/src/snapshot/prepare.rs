@@ -92,7 +92,7 @@ impl Attempt<'_> {
         admitted
     }
 
-    pub(super) fn spec(&self, target: &Target, hold: &str) -> SnapshotSpec {
+    pub(super) fn spec(&self, number: Option<usize>, target: &Target, hold: &str) -> SnapshotSpec {
         let settings = &self.site.location.settings;
         let until = SystemTime::now() + ABANDONED + settings.api_timeout + settings.copy_timeout;
         let sources = Sources {
@@ -104,7 +104,7 @@ impl Attempt<'_> {
         SnapshotSpec {
             id: SnapshotId::new(
                 self.site.location.snapshots(),
-                name::snapshot(&target.disk.id.name, hold),
+                name::snapshot(number, &target.disk.id.name, hold),
             ),
             location: target.disk.location.clone(),
             source: target.disk.id.clone(),
