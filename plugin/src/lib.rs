@@ -1,10 +1,18 @@
-//! Stillpoint's Velero plugin for Azure managed disks.
+//! The Velero plugin: what Velero starts, and what it does with Azure's disks.
 
 pub mod agent;
+pub mod azure;
+pub mod by_hand;
 pub mod config;
+pub mod error;
+pub mod goplugin;
+pub mod install;
+pub mod location;
+pub mod log;
 pub mod model;
 pub mod ports;
 pub mod pv;
 pub mod restore;
 pub mod snapshot;
 pub mod tags;
+pub mod velero;
