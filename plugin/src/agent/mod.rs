@@ -41,3 +41,6 @@ impl Holder for NoAgent {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

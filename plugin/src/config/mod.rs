@@ -5,65 +5,24 @@
 //! without a value counts as not set, as in the stock plugin.
 
 mod duration;
+mod error;
+mod freeze;
 mod location;
 mod value;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     path::PathBuf,
-    str::FromStr,
     time::Duration,
 };
 
 use url::Url;
 
+pub use error::ConfigError;
+pub use freeze::FreezeMode;
 pub use location::Location;
 
 use crate::model::{Sku, Zone};
-
-/// Whether a snapshot is taken of a frozen filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreezeMode {
-    /// Freeze where that is possible, else go on crash-consistent and say so.
-    Auto,
-    /// No freeze, no snapshot.
-    Required,
-    /// Never freeze.
-    Off,
-}
-
-impl FreezeMode {
-    /// What holds when an annotation (`stillpoint.io/freeze`) asks for `wish`: the wish, but nobody's `off` or `auto` lowers a
-    /// location's `required`.
-    pub fn overridden_by(self, wish: Option<Self>) -> Self {
-        match (self, wish) {
-            (Self::Required, _) | (_, None) => self,
-            (Self::Auto | Self::Off, Some(wish)) => wish,
-        }
-    }
-}
-
-impl fmt::Display for FreezeMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Required => "required",
-            Self::Off => "off",
-        })
-    }
-}
-
-impl FromStr for FreezeMode {
-    type Err = String;
-
-    fn from_str(value: &str) -> Result<Self, String> {
-        [Self::Auto, Self::Required, Self::Off]
-            .into_iter()
-            .find(|mode| mode.to_string() == value)
-            .ok_or_else(|| format!("`{value}` is no freeze mode: expected auto, required or off"))
-    }
-}
 
 /// Which agent freezes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,43 +31,6 @@ pub enum AgentChoice {
     Auto,
     /// One agent on this host, by its socket.
     Unix(PathBuf),
-}
-
-/// A location's config that cannot be taken as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// A key that nobody reads.
-    #[error("VolumeSnapshotLocation config: `{key}` is no key{hint}; the keys are {known}")]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// Empty, or the key that was probably meant.
-        hint: String,
-        /// All keys.
-        known: String,
-    },
-    /// A value outside of what is allowed.
-    #[error("VolumeSnapshotLocation config: `{key}` is `{value}`, expected {expected}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// Its value; shortened if long.
-        value: String,
-        /// What is allowed.
-        expected: String,
-    },
-    /// A key that needs another.
-    #[error(
-        "VolumeSnapshotLocation config: `{key}` is `{value}` but `{needs}` is not set: set both"
-    )]
-    Needs {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// The one that is missing.
-        needs: &'static str,
-    },
 }
 
 /// A location's config.

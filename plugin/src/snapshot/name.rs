@@ -11,7 +11,8 @@ pub(super) fn hold() -> String {
 }
 
 /// The name of the snapshot that is cut of that disk under that hold: as much of the disk's name as fits, and the hold's ID.
-pub(super) fn snapshot(disk: &str, hold: &str) -> SnapshotName {
+/// Disks held together have numbers: their names may be the same, in other groups or as far as they fit.
+pub(super) fn snapshot(number: Option<usize>, disk: &str, hold: &str) -> SnapshotName {
     let readable = LONGEST - hold.len().min(LONGEST - 1) - 1;
     let allowed = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) {
@@ -20,7 +21,8 @@ pub(super) fn snapshot(disk: &str, hold: &str) -> SnapshotName {
             '-'
         }
     };
-    let disk: String = disk.chars().map(allowed).take(readable).collect();
+    let numbered = number.map_or_else(|| disk.to_owned(), |number| format!("{number}-{disk}"));
+    let disk: String = numbered.chars().map(allowed).take(readable).collect();
     let disk = disk
         .trim_start_matches(['-', '.', '_'])
         .trim_end_matches(['-', '.']);
@@ -39,15 +41,27 @@ mod tests {
 
     #[test]
     fn the_disks_name_is_readable() {
-        assert_eq!(snapshot("pvc-1", "h"), "pvc-1-h");
-        assert_eq!(snapshot("(ü)", "h"), "h");
+        assert_eq!(snapshot(None, "pvc-1", "h"), "pvc-1-h");
+        assert_eq!(snapshot(None, "(ü)", "h"), "h");
+    }
+
+    #[test]
+    fn disks_held_together_have_names_of_their_own() {
+        let long = "pvc-".repeat(20);
+        for (one, other) in [
+            ("data", "data"),
+            ("2-data", "data"),
+            (&long, &(long.clone() + "x")),
+        ] {
+            assert_ne!(snapshot(Some(1), one, "h"), snapshot(Some(2), other, "h"));
+        }
     }
 
     proptest! {
         #[test]
-        fn azure_takes_every_name(disk in "\\PC{0,100}") {
+        fn azure_takes_every_name(number in prop::option::of(1usize..500), disk in "\\PC{0,100}") {
             let hold = hold();
-            let name = snapshot(&disk, &hold);
+            let name = snapshot(number, &disk, &hold);
             prop_assert!(name.len() <= LONGEST);
             prop_assert!(name.ends_with(&hold));
             prop_assert!(name.starts_with(|c: char| c.is_ascii_alphanumeric()));

@@ -1,0 +1,154 @@
+//! A node with its agent.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep};
+
+use super::World;
+use crate::{
+    model::DiskId,
+    ports::{Hold, HoldEnd, Holder, HolderError, Refusal, VolumeHold},
+};
+
+/// A node with its agent.
+#[derive(Default)]
+pub(crate) struct Node {
+    /// Holds that last.
+    pub(crate) frozen: usize,
+    still: Vec<DiskId>,
+    /// Volumes that are not frozen, and why.
+    pub(crate) refuses: HashMap<DiskId, Refusal>,
+    /// No agent answers.
+    pub(crate) down: bool,
+    /// The hold is lost after that time, whatever its limit.
+    pub(crate) lost_after: Option<Duration>,
+    /// The agent is silent at the release.
+    pub(crate) lies_low: bool,
+    pub(crate) holds: usize,
+}
+
+impl Node {
+    pub(super) fn is_frozen(&self, disk: &DiskId) -> bool {
+        self.still.contains(disk)
+    }
+
+    fn thaw(&mut self, disks: &[DiskId]) {
+        self.frozen -= 1;
+        self.still.retain(|disk| !disks.contains(disk));
+    }
+}
+
+#[async_trait]
+impl Holder for World {
+    async fn hold(
+        &self,
+        _hold: &str,
+        volumes: &[DiskId],
+        limit: Duration,
+    ) -> Result<Box<dyn Hold>, HolderError> {
+        sleep(Duration::from_millis(10)).await;
+        let mut node = self.node.lock().unwrap();
+        node.holds += 1;
+        if node.down {
+            let agent = "unix:/agent.sock".to_owned();
+            return Err(HolderError::Agent {
+                agent,
+                message: "connection refused".to_owned(),
+            });
+        }
+        let outcome = |disk: &DiskId| match node.refuses.get(disk) {
+            Some(refusal) => VolumeHold::Refused(refusal.clone()),
+            None => VolumeHold::Frozen {
+                filesystem: "ext4".to_owned(),
+                node: "node-1".to_owned(),
+            },
+        };
+        let outcomes: Vec<_> = volumes.iter().map(outcome).collect();
+        let frozen =
+            |(_, outcome): &(&DiskId, &VolumeHold)| matches!(outcome, VolumeHold::Frozen { .. });
+        let still: Vec<DiskId> = volumes
+            .iter()
+            .zip(&outcomes)
+            .filter(frozen)
+            .map(|(disk, _)| disk.clone())
+            .collect();
+        node.frozen += 1;
+        node.still.extend(still.clone());
+        let lasts = node.lost_after.map_or(limit, |lost| lost.min(limit));
+        let since = Instant::now();
+        Ok(Box::new(FakeHold {
+            node: Arc::clone(&self.node),
+            outcomes,
+            still,
+            since,
+            until: since + lasts,
+            thawed: false,
+        }))
+    }
+}
+
+struct FakeHold {
+    node: Arc<Mutex<Node>>,
+    outcomes: Vec<VolumeHold>,
+    still: Vec<DiskId>,
+    since: Instant,
+    until: Instant,
+    thawed: bool,
+}
+
+impl FakeHold {
+    fn thaw(&mut self) {
+        if !std::mem::replace(&mut self.thawed, true) {
+            self.node.lock().unwrap().thaw(&self.still);
+        }
+    }
+}
+
+#[async_trait]
+impl Hold for FakeHold {
+    fn volumes(&self) -> &[VolumeHold] {
+        &self.outcomes
+    }
+
+    async fn lost(&mut self) {
+        tokio::time::sleep_until(self.until).await;
+        self.thaw();
+    }
+
+    async fn release(mut self: Box<Self>) -> Vec<HoldEnd> {
+        let held = Instant::now() < self.until && !self.thawed;
+        let silent = self.node.lock().unwrap().lies_low;
+        self.thaw();
+        let frozen = Instant::now().min(self.until) - self.since;
+        let ends = self.outcomes.iter().map(|outcome| match outcome {
+            VolumeHold::Refused(refusal) => HoldEnd {
+                frozen: Duration::ZERO,
+                held: Err(refusal.message.clone()),
+            },
+            VolumeHold::Frozen { .. } if silent => HoldEnd {
+                frozen,
+                held: Err("the agent said nothing".to_owned()),
+            },
+            VolumeHold::Frozen { .. } if held => HoldEnd {
+                frozen,
+                held: Ok(()),
+            },
+            VolumeHold::Frozen { .. } => HoldEnd {
+                frozen,
+                held: Err("its limit passed".to_owned()),
+            },
+        });
+        ends.collect()
+    }
+}
+
+impl Drop for FakeHold {
+    fn drop(&mut self) {
+        self.thaw();
+    }
+}
