@@ -1,0 +1,78 @@
+//! A request on its way through ARM, with whom it comes from and what it may do.
+
+use std::sync::Arc;
+
+use super::refusal::Refusal;
+use crate::{ResourceId, glob, shared::Shared, web::Call, world::World};
+
+/// Whom a token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) client: String,
+    pub(crate) object: String,
+    /// Actions it is denied, as patterns.
+    pub(crate) denied: Vec<String>,
+}
+
+/// A request within the locked world.
+pub(crate) struct Context<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) world: &'a mut World,
+    pub(crate) call: &'a Call,
+    pub(crate) principal: &'a Principal,
+    pub(crate) subscription: &'a str,
+    /// `api-version`.
+    pub(crate) version: &'a str,
+}
+
+impl Context<'_> {
+    fn denied(&self, action: &str) -> bool {
+        let patterns = self.principal.denied.iter().chain(&self.call.effects.deny);
+        patterns
+            .into_iter()
+            .any(|pattern| glob::matches(pattern, action))
+    }
+
+    /// 403 if the principal may not do `action` over `scope`.
+    pub(crate) fn authorize(&self, action: &str, scope: &str) -> Result<(), Refusal> {
+        if !self.denied(action) {
+            return Ok(());
+        }
+        let Principal { client, object, .. } = self.principal;
+        Err(Refusal::Denied {
+            client: client.clone(),
+            object: object.clone(),
+            action: action.into(),
+            scope: scope.into(),
+        })
+    }
+
+    /// 403 if what it may do needs, on another resource, an action that it may not.
+    pub(crate) fn authorize_linked(
+        &self,
+        action: &str,
+        scope: &ResourceId,
+        linked_action: &str,
+        linked_scope: &ResourceId,
+    ) -> Result<(), Refusal> {
+        if !self.denied(linked_action) {
+            return Ok(());
+        }
+        let Principal { client, object, .. } = self.principal;
+        Err(Refusal::LinkedDenied {
+            client: client.clone(),
+            object: object.clone(),
+            action: action.into(),
+            scope: scope.to_string(),
+            linked_action: linked_action.into(),
+            linked_scope: linked_scope.to_string(),
+        })
+    }
+
+    /// Notes read-only members of the body in the log.
+    pub(crate) fn note_ignored(&mut self, ignored: Vec<String>) {
+        if let Some(record) = self.world.log.get(self.call.number) {
+            record.ignored = ignored;
+        }
+    }
+}

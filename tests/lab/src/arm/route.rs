@@ -1,0 +1,177 @@
+//! Paths of ARM, whose literals have no case.
+
+use crate::{Kind, ResourceId};
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Route {
+    pub(crate) subscription: Option<String>,
+    pub(crate) target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Target {
+    Subscriptions,
+    Subscription,
+    Groups,
+    Group(String),
+    Skus,
+    Operation { location: String, id: String },
+    List { group: Option<String>, kind: Kind },
+    Resource { id: ResourceId },
+}
+
+const COMPUTE: [&str; 23] = [
+    "2016-04-30-preview",
+    "2017-03-30",
+    "2018-04-01",
+    "2018-06-01",
+    "2018-09-30",
+    "2019-03-01",
+    "2019-07-01",
+    "2019-11-01",
+    "2020-05-01",
+    "2020-06-30",
+    "2020-09-30",
+    "2020-12-01",
+    "2021-04-01",
+    "2021-08-01",
+    "2021-12-01",
+    "2022-03-02",
+    "2022-07-02",
+    "2023-01-02",
+    "2023-04-02",
+    "2023-10-02",
+    "2024-03-02",
+    "2025-01-02",
+    "2026-03-02",
+];
+const SKUS: [&str; 4] = ["2017-03-30", "2017-09-01", "2019-04-01", "2021-07-01"];
+
+impl Route {
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let path = path.trim_end_matches('/');
+        let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        let lower: Vec<String> = parts.iter().map(|part| part.to_ascii_lowercase()).collect();
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        if lower.first() != Some(&"subscriptions") {
+            return None;
+        }
+        let Some(subscription) = parts.get(1).copied() else {
+            return Some(Self {
+                subscription: None,
+                target: Target::Subscriptions,
+            });
+        };
+        let target = match lower.get(2..)? {
+            [] => Target::Subscription,
+            ["resourcegroups"] => Target::Groups,
+            ["resourcegroups", _] => Target::Group(parts[3].into()),
+            ["providers", "microsoft.compute", "skus"] => Target::Skus,
+            [
+                "providers",
+                "microsoft.compute",
+                "locations",
+                _,
+                "diskoperations",
+                _,
+            ] => Target::Operation {
+                location: parts[5].into(),
+                id: parts[7].into(),
+            },
+            ["providers", "microsoft.compute", kind] => Target::List {
+                group: None,
+                kind: Kind::parse(kind)?,
+            },
+            ["resourcegroups", _, "providers", "microsoft.compute", kind] => Target::List {
+                group: Some(parts[3].into()),
+                kind: Kind::parse(kind)?,
+            },
+            [
+                "resourcegroups",
+                _,
+                "providers",
+                "microsoft.compute",
+                kind,
+                _,
+            ] => Target::Resource {
+                id: ResourceId::new(subscription, parts[3], Kind::parse(kind)?, parts[7]),
+            },
+            _ => return None,
+        };
+        Some(Self {
+            subscription: Some(subscription.into()),
+            target,
+        })
+    }
+
+    /// The versions that this type knows; empty: any.
+    pub(crate) fn api_versions(&self) -> &'static [&'static str] {
+        match &self.target {
+            Target::Subscriptions | Target::Subscription | Target::Groups | Target::Group(_) => &[],
+            Target::Skus => &SKUS,
+            Target::Operation { .. } | Target::List { .. } | Target::Resource { .. } => &COMPUTE,
+        }
+    }
+
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match &self.target {
+            Target::Subscriptions | Target::Subscription => "subscriptions",
+            Target::Groups | Target::Group(_) => "subscriptions/resourceGroups",
+            Target::Skus => "skus",
+            Target::Operation { .. } => "locations/DiskOperations",
+            Target::List { kind, .. } => kind.name(),
+            Target::Resource { id } => id.kind.name(),
+        }
+    }
+
+    /// The action that a role must allow.
+    pub(crate) fn action(&self, verb: &str) -> String {
+        let kind = self.kind_name();
+        match &self.target {
+            Target::Subscriptions | Target::Subscription | Target::Groups | Target::Group(_) => {
+                format!("Microsoft.Resources/{kind}/{verb}")
+            }
+            Target::Skus
+            | Target::Operation { .. }
+            | Target::List { .. }
+            | Target::Resource { .. } => {
+                format!("Microsoft.Compute/{kind}/{verb}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_in_any_case() {
+        let disk = "/SUBSCRIPTIONS/s/resourcegroups/G/Providers/microsoft.compute/DISKS/d";
+        let route = Route::parse(disk).unwrap();
+        assert!(
+            matches!(&route.target, Target::Resource { id } if id.name == "d" && id.group == "G"),
+            "{route:?}"
+        );
+        assert_eq!(route.action("write"), "Microsoft.Compute/disks/write");
+        for (path, found) in [
+            ("/subscriptions", true),
+            (
+                "/subscriptions/s/providers/Microsoft.Compute/locations/l/diskOperations/o",
+                true,
+            ),
+            (
+                "/subscriptions/s/providers/Microsoft.Compute/galleries",
+                false,
+            ),
+            ("/elsewhere", false),
+            (
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d/beginGetAccess",
+                false,
+            ),
+        ] {
+            assert_eq!(Route::parse(path).is_some(), found, "{path}");
+        }
+    }
+}

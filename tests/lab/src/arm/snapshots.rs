@@ -1,0 +1,515 @@
+//! `Microsoft.Compute/snapshots`: PUT, PATCH, GET, DELETE.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    body::{self, Body, SnapshotProperties},
+    context::Context,
+    disks, lifecycle, operations,
+    refusal::Refusal,
+    rules::{self, Access},
+};
+use crate::{
+    Kind, Moment, ResourceId, Sku,
+    web::Answer,
+    world::{Disk, Provisioning, Snapshot, World},
+};
+
+/// Background copies of one PremiumV2 or Ultra disk at a time.
+const PENDING: usize = 3;
+
+/// What the lab knows of a snapshot beyond what Azure shows.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotView {
+    /// Its ID.
+    pub id: ResourceId,
+    /// The disk it was cut from.
+    pub source: ResourceId,
+    /// `provisioningState`.
+    pub state: String,
+    /// Its tags.
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// Whether it is incremental.
+    pub incremental: bool,
+    /// Background copy, 0 to 100.
+    pub completion_percent: f64,
+    /// The file with its data; it exists after the cut.
+    pub file: std::path::PathBuf,
+    /// When its PUT arrived.
+    pub accepted: Moment,
+    /// Just before the data was cut.
+    pub cut_began: Option<Moment>,
+    /// Just after the data was cut.
+    pub cut_ended: Option<Moment>,
+    /// When its `provisioningState` became Succeeded.
+    pub succeeded: Option<Moment>,
+}
+
+pub(crate) fn facts(snapshot: &Snapshot) -> SnapshotView {
+    SnapshotView {
+        id: snapshot.id.clone(),
+        source: snapshot.source.clone(),
+        state: snapshot.state.name().into(),
+        tags: snapshot.tags.clone().unwrap_or_default(),
+        incremental: snapshot.incremental,
+        completion_percent: snapshot.completion(Moment::now().instant),
+        file: snapshot.file.clone(),
+        accepted: snapshot.accepted,
+        cut_began: snapshot.cut.map(|(began, _)| began),
+        cut_ended: snapshot.cut.map(|(_, ended)| ended),
+        succeeded: snapshot.succeeded,
+    }
+}
+
+pub(crate) fn put(context: &mut Context<'_>, id: &ResourceId) -> Result<Answer, Refusal> {
+    let (body, ignored) = body::parse::<SnapshotProperties>(context.call)?;
+    context.note_ignored(ignored);
+    if context.world.snapshots.contains_key(&id.key()) {
+        return update(context, id, body, true);
+    }
+    let (snapshot, limit) = build(context, id, body)?;
+    let arrived = context.call.arrived;
+    let settings = context.world.settings.snapshot;
+    let operation = operations::begin(
+        context.world,
+        arrived,
+        id,
+        &snapshot.location,
+        false,
+        settings.retry_after,
+    );
+    let mut shown = view(&snapshot);
+    if settings.status == 202 {
+        shown["properties"]["provisioningState"] = json!("Updating");
+        shown["properties"]["isArmResource"] = json!(true);
+    }
+    let effects = &context.call.effects;
+    let work = lifecycle::SnapshotWork {
+        id: id.clone(),
+        operation: operation.clone(),
+        accepted: arrived.instant,
+        duration: settings.duration + effects.stay,
+        fraction: context.world.cut_fraction(),
+        fail: limit.or_else(|| effects.fail.clone()),
+    };
+    let source = snapshot.source.key();
+    context.world.snapshots.insert(
+        id.key(),
+        Snapshot {
+            operation: operation.clone(),
+            ..snapshot
+        },
+    );
+    if effects.delete_source {
+        lifecycle::remove_disk(context.world, &source);
+    }
+    context.shared.spawn(lifecycle::snapshot(
+        std::sync::Arc::clone(context.shared),
+        work,
+    ));
+    let status = StatusCode::from_u16(settings.status).unwrap_or(StatusCode::ACCEPTED);
+    Ok(operations::accepted(
+        context,
+        status,
+        &operation,
+        Some(shown),
+    ))
+}
+
+/// A snapshot that follows the rules, with the failure that its operation will end in, if any.
+type Built = (Snapshot, Option<(String, String)>);
+
+fn build(
+    context: &mut Context<'_>,
+    id: &ResourceId,
+    body: Body<SnapshotProperties>,
+) -> Result<Built, Refusal> {
+    let world = &*context.world;
+    rules::name(Kind::Snapshot, &id.name)?;
+    rules::tags(body.tags.as_ref())?;
+    let location = rules::location(&world.settings, Kind::Snapshot, body.location.as_deref())?;
+    if body.zones.is_some() {
+        return Err(Refusal::parameter("zones", "A snapshot has no zones."));
+    }
+    let mut properties = body.properties.ok_or(Refusal::Missing("properties"))?;
+    let disk = source(world, &location, id, &properties)?.clone();
+    let linked = "Microsoft.Compute/disks/beginGetAccess/action";
+    context.authorize_linked("Microsoft.Compute/snapshots/write", id, linked, &disk.id)?;
+    let incremental = properties.incremental.unwrap_or(false);
+    let name = body.sku.and_then(|sku| sku.name);
+    let sku = rules::sku(name.as_deref(), &Sku::SNAPSHOTS, Sku::StandardLrs)?;
+    let zonal = world
+        .settings
+        .regions
+        .get(&location)
+        .is_some_and(|zones| !zones.is_empty());
+    if sku.zone_redundant() && !zonal {
+        let message = format!(
+            "SKU {sku} is not supported in location '{location}', which has no availability zones."
+        );
+        return Err(Refusal::parameter("sku.name", message));
+    }
+    if incremental && sku == Sku::PremiumLrs {
+        return Err(Refusal::parameter(
+            "sku.name",
+            "Incremental snapshots are Standard_LRS or Standard_ZRS.",
+        ));
+    }
+    if disk.sku.provisioned() && !incremental {
+        return Err(Refusal::NotAllowed(format!(
+            "Only incremental snapshots are supported for disks of SKU {}.",
+            disk.sku
+        )));
+    }
+    if properties
+        .disk_size_gib
+        .is_some_and(|gib| gib < disk.size_gib)
+    {
+        return Err(Refusal::parameter(
+            "diskSizeGB",
+            format!("diskSizeGB is smaller than the source's {}.", disk.size_gib),
+        ));
+    }
+    check(world, &location, &properties)?;
+    let limit = if incremental {
+        limits(context.world, &disk)?
+    } else {
+        None
+    };
+    properties.incremental = Some(incremental);
+    properties.os_type = properties
+        .os_type
+        .or_else(|| disk.properties.os_type.clone());
+    properties.hyper_v_generation = properties
+        .hyper_v_generation
+        .or_else(|| disk.properties.hyper_v_generation.clone());
+    properties.security_profile = properties
+        .security_profile
+        .or_else(|| disk.properties.security_profile.clone());
+    let disk_creation = disk.properties.creation_data.as_ref();
+    if let Some(creation) = &mut properties.creation_data {
+        creation.logical_sector_size =
+            disk_creation.and_then(|creation| creation.logical_sector_size);
+    }
+    let snapshot = Snapshot {
+        id: disks::canonical(context.world, id),
+        location,
+        sku,
+        tags: body.tags,
+        properties,
+        source: disk.id.clone(),
+        source_unique_id: disk.unique_id.clone(),
+        family: uuid::Uuid::new_v4().to_string(),
+        unique_id: uuid::Uuid::new_v4().to_string(),
+        size_bytes: disk.size_gib << 30,
+        incremental,
+        state: Provisioning::Creating,
+        operation: String::new(),
+        file: context.shared.store.fresh("snapshot"),
+        accepted: context.call.arrived,
+        cut: None,
+        succeeded: None,
+        copy: disk
+            .sku
+            .provisioned()
+            .then_some(context.world.settings.snapshot.copy),
+    };
+    // All incremental snapshots of a disk are one family.
+    let mut relatives = context.world.snapshots.values();
+    let family = relatives
+        .find(|other| other.incremental && incremental && other.source_unique_id == disk.unique_id);
+    let family = family.map_or_else(|| snapshot.family.clone(), |other| other.family.clone());
+    Ok((Snapshot { family, ..snapshot }, limit))
+}
+
+fn source<'a>(
+    world: &'a World,
+    location: &str,
+    id: &ResourceId,
+    properties: &SnapshotProperties,
+) -> Result<&'a Disk, Refusal> {
+    let creation = properties
+        .creation_data
+        .as_ref()
+        .ok_or(Refusal::Missing("creationData"))?;
+    match creation.create_option.as_deref() {
+        Some("Copy") => {}
+        Some("CopyStart") => {
+            let message = "CopyStart creation is not supported for this subscription.";
+            return Err(Refusal::NotAllowed(message.into()));
+        }
+        Some(option @ ("Empty" | "Import" | "ImportSecure" | "CopyFromSanSnapshot")) => {
+            return Err(Refusal::NotSimulated(format!(
+                "createOption {option} of a snapshot"
+            )));
+        }
+        None => return Err(Refusal::Missing("creationData.createOption")),
+        Some(other) => rules::one_of(
+            "creationData.createOption",
+            Some(other),
+            &["Copy", "CopyStart"],
+        )?,
+    }
+    let target = "creationData.sourceResourceId";
+    let text = creation
+        .source_resource_id
+        .as_deref()
+        .ok_or(Refusal::Missing(target))?;
+    let from: ResourceId = text
+        .parse()
+        .map_err(|_| Refusal::parameter(target, format!("'{text}' is not a resource ID.")))?;
+    if from.kind != Kind::Disk {
+        return Err(Refusal::NotSimulated(format!(
+            "snapshots of {}",
+            from.kind.name()
+        )));
+    }
+    let disk = world
+        .disks
+        .get(&from.key())
+        .ok_or_else(|| disks::missing(&from))?;
+    if disk.location != location {
+        return Err(Refusal::parameter(
+            target,
+            format!(
+                "The source '{from}' is in location '{}', the snapshot in '{location}'.",
+                disk.location
+            ),
+        ));
+    }
+    if properties.incremental == Some(true)
+        && !from.subscription.eq_ignore_ascii_case(&id.subscription)
+    {
+        let message =
+            "Incremental snapshots can be created only in the subscription of their source disk.";
+        return Err(Refusal::NotAllowed(message.into()));
+    }
+    match disk.state {
+        Provisioning::Succeeded | Provisioning::Updating => Ok(disk),
+        Provisioning::Creating | Provisioning::Deleting | Provisioning::Failed => {
+            Err(Refusal::Busy(format!(
+                "Disk '{}' is in provisioning state '{}'.",
+                from.name,
+                disk.state.name()
+            )))
+        }
+    }
+}
+
+fn check(world: &World, location: &str, properties: &SnapshotProperties) -> Result<(), Refusal> {
+    rules::one_of(
+        "osType",
+        properties.os_type.as_deref(),
+        &["Linux", "Windows"],
+    )?;
+    rules::one_of(
+        "hyperVGeneration",
+        properties.hyper_v_generation.as_deref(),
+        &["V1", "V2"],
+    )?;
+    rules::encryption(world, location, properties.encryption.as_ref())?;
+    rules::access(
+        world,
+        location,
+        &Access {
+            policy: properties.network_access_policy.as_deref(),
+            disk_access: properties.disk_access_id.as_deref(),
+            public: properties.public_network_access.as_deref(),
+            auth_mode: properties.data_access_auth_mode.as_deref(),
+        },
+    )
+}
+
+/// Limits of one disk's incremental snapshots. Azure accepts what exceeds number and rate, and fails
+/// it: `SnapshotsLimitReached` is recorded with a snapshot left in state Failed.
+fn limits(world: &mut World, disk: &Disk) -> Result<Option<(String, String)>, Refusal> {
+    let now = Moment::now().instant;
+    let rule = world.settings.incremental;
+    let own = || {
+        world
+            .snapshots
+            .values()
+            .filter(|snapshot| snapshot.source_unique_id == disk.unique_id)
+    };
+    let total = own()
+        .filter(|snapshot| snapshot.incremental && snapshot.state != Provisioning::Failed)
+        .count();
+    if own().filter(|snapshot| snapshot.pending(now)).count() >= PENDING {
+        return Err(Refusal::NotAllowed(format!(
+            "Disk '{}' already has {PENDING} snapshots whose data is being copied. Retry when one is complete.",
+            disk.id.name
+        )));
+    }
+    let Some(disk) = world.disks.get_mut(&disk.id.key()) else {
+        return Ok(None);
+    };
+    disk.incrementals
+        .retain(|at| now.saturating_duration_since(*at) < rule.window);
+    if total >= rule.total || disk.incrementals.len() >= rule.most {
+        let message =
+            "The snapshot count was exceeded for a disk. Please retry the request after sometime.";
+        return Ok(Some(("SnapshotsLimitReached".into(), message.into())));
+    }
+    disk.incrementals.push_back(now);
+    Ok(None)
+}
+
+/// PUT on an existing snapshot (`whole`), or PATCH: tags and the like change, the data does not.
+pub(crate) fn update(
+    context: &mut Context<'_>,
+    id: &ResourceId,
+    body: Body<SnapshotProperties>,
+    whole: bool,
+) -> Result<Answer, Refusal> {
+    rules::tags(body.tags.as_ref())?;
+    let world = &mut *context.world;
+    let snapshot = world
+        .snapshots
+        .get(&id.key())
+        .ok_or_else(|| disks::missing(id))?
+        .clone();
+    if whole {
+        let location = rules::location(&world.settings, Kind::Snapshot, body.location.as_deref())?;
+        if location != snapshot.location {
+            return Err(Refusal::Moved {
+                name: id.name.clone(),
+                existing: snapshot.location,
+                group: id.group.clone(),
+                asked: location,
+            });
+        }
+    }
+    let mut asked = body.properties.unwrap_or_default();
+    if let Some(creation) = asked.creation_data.take() {
+        let source = creation
+            .source_resource_id
+            .as_deref()
+            .and_then(|source| source.parse::<ResourceId>().ok());
+        if source.as_ref() != Some(&snapshot.source) {
+            return Err(Refusal::Change("creationData.sourceResourceId".into()));
+        }
+    }
+    if asked
+        .incremental
+        .is_some_and(|incremental| incremental != snapshot.incremental)
+    {
+        return Err(Refusal::Change("incremental".into()));
+    }
+    not_busy(&snapshot)?;
+    if asked
+        .disk_size_gib
+        .is_some_and(|gib| gib << 30 != snapshot.size_bytes)
+    {
+        return Err(Refusal::Change("diskSizeGB".into()));
+    }
+    let name = body.sku.and_then(|sku| sku.name);
+    let sku = rules::sku(name.as_deref(), &Sku::SNAPSHOTS, snapshot.sku)?;
+    if sku != snapshot.sku && snapshot.incremental {
+        return Err(Refusal::Change("sku.name".into()));
+    }
+    let properties = body::overlay(&snapshot.properties, &asked)?;
+    check(world, &snapshot.location, &properties)?;
+    let arrived = context.call.arrived;
+    let retry_after = world.settings.retry_after;
+    let operation = operations::begin(world, arrived, id, &snapshot.location, false, retry_after);
+    let done = arrived.instant + world.settings.update_duration + context.call.effects.stay;
+    let tags = if whole {
+        body.tags
+    } else {
+        body.tags.or_else(|| snapshot.tags.clone())
+    };
+    let state = Provisioning::Updating;
+    let changed = Snapshot {
+        sku,
+        properties,
+        tags,
+        state,
+        operation: operation.clone(),
+        ..snapshot
+    };
+    let shown = view(&changed);
+    world.snapshots.insert(id.key(), changed);
+    lifecycle::update(context, id, &operation, done);
+    Ok(operations::accepted(
+        context,
+        StatusCode::ACCEPTED,
+        &operation,
+        Some(shown),
+    ))
+}
+
+pub(crate) fn delete(context: &mut Context<'_>, id: &ResourceId) -> Result<Answer, Refusal> {
+    let Some(snapshot) = context.world.snapshots.get(&id.key()).cloned() else {
+        return Ok(Answer::empty(StatusCode::NO_CONTENT));
+    };
+    if snapshot.state == Provisioning::Deleting {
+        return Ok(operations::accepted(
+            context,
+            StatusCode::ACCEPTED,
+            &snapshot.operation,
+            None,
+        ));
+    }
+    not_busy(&snapshot)?;
+    lifecycle::delete(context, id, &snapshot.location)
+}
+
+fn not_busy(snapshot: &Snapshot) -> Result<(), Refusal> {
+    if snapshot.state.running() {
+        return Err(Refusal::Busy(format!(
+            "Another operation is in progress on snapshot '{}', whose provisioning state is '{}'.",
+            snapshot.id.name,
+            snapshot.state.name()
+        )));
+    }
+    Ok(())
+}
+
+/// As GET shows it.
+pub(crate) fn view(snapshot: &Snapshot) -> Value {
+    let now = Moment::now().instant;
+    let mut properties = body::to_map(&snapshot.properties);
+    let mut set = |name: &str, value: Value| {
+        properties.insert(name.into(), value);
+    };
+    set("diskSizeGB", json!(snapshot.size_bytes >> 30));
+    set(
+        "encryption",
+        disks::shown_encryption(snapshot.properties.encryption.as_ref()),
+    );
+    let policy = snapshot.properties.network_access_policy.clone();
+    set(
+        "networkAccessPolicy",
+        json!(policy.unwrap_or_else(|| "AllowAll".into())),
+    );
+    let public = snapshot.properties.public_network_access.clone();
+    set(
+        "publicNetworkAccess",
+        json!(public.unwrap_or_else(|| "Enabled".into())),
+    );
+    set("timeCreated", json!(snapshot.accepted.to_string()));
+    set("provisioningState", json!(snapshot.state.name()));
+    set("diskState", json!("Unattached"));
+    set("diskSizeBytes", json!(snapshot.size_bytes));
+    set("uniqueId", json!(snapshot.unique_id));
+    if snapshot.incremental {
+        set("incrementalSnapshotFamilyId", json!(snapshot.family));
+        set("completionPercent", json!(snapshot.completion(now)));
+    }
+    properties["creationData"]["sourceUniqueId"] = json!(snapshot.source_unique_id);
+    let mut view = json!({
+        "name": snapshot.id.name,
+        "id": snapshot.id.to_string(),
+        "type": "Microsoft.Compute/snapshots",
+        "location": snapshot.location,
+    });
+    if let Some(tags) = &snapshot.tags {
+        view["tags"] = json!(tags);
+    }
+    view["sku"] = json!({"name": snapshot.sku, "tier": snapshot.sku.tier()});
+    view["properties"] = Value::Object(properties);
+    view
+}

@@ -1,0 +1,318 @@
+//! The doors: requests come in, meet their faults and their latency, are handled, logged, answered.
+//!
+//! ```text
+//! arrived ─► fault before? ─► (reads: half the latency) ─► handled ─► rest of the latency ─► fault after? ─► answered
+//! ```
+//!
+//! A request is handled in a task of its own: a client that goes away undoes nothing.
+
+pub(crate) mod listener;
+pub(crate) mod log;
+pub(crate) mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{Moment, arm, entra, fault::Action, shared::Shared};
+
+/// Which door a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Entra and ARM.
+    Cloud,
+    /// Instance metadata.
+    Metadata,
+}
+
+/// A request, read.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) number: usize,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// As the client addressed it, `host:port`.
+    pub(crate) host: String,
+    pub(crate) arrived: Moment,
+    pub(crate) effects: Effects,
+}
+
+/// What faults do to how a request is handled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) fail: Option<(String, String)>,
+    pub(crate) stay: Duration,
+    pub(crate) delete_source: bool,
+    pub(crate) deny: Vec<String>,
+}
+
+impl Call {
+    /// A query parameter, its name without case.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self
+            .query
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `https://host:port`
+    pub(crate) fn base(&self) -> String {
+        format!("https://{}", self.host)
+    }
+}
+
+/// An answer, not yet sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Option<Value>,
+}
+
+impl Answer {
+    pub(crate) fn json(status: StatusCode, body: &Value) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Some(body.clone()),
+        }
+    }
+
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn code(&self) -> Option<String> {
+        let error = self.body.as_ref()?.get("error")?;
+        let code = error.get("code").unwrap_or(error);
+        code.as_str().map(Into::into)
+    }
+
+    fn into_response(self, truncated: bool) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.append(HeaderName::from_static(name), value);
+            }
+        }
+        if let Some(body) = self.body {
+            headers.insert(
+                "content-type",
+                HeaderValue::from_static("application/json; charset=utf-8"),
+            );
+            let bytes = Bytes::from(body.to_string());
+            *response.body_mut() = if truncated {
+                torn(&bytes, headers)
+            } else {
+                Body::from(bytes)
+            };
+        }
+        response
+    }
+}
+
+/// Half of the body under the length of the whole; then the connection breaks.
+fn torn(bytes: &Bytes, headers: &mut HeaderMap) -> Body {
+    headers.insert("content-length", HeaderValue::from(bytes.len()));
+    let half = bytes.slice(..bytes.len() / 2);
+    let parts = [Ok(half), Err(Closed)];
+    // The half must be on the wire before the break, or the client sees only a closed connection.
+    let stream = futures::stream::unfold(parts.into_iter(), |mut parts| async move {
+        let part = parts.next()?;
+        if part.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some((part, parts))
+    });
+    Body::from_stream(stream)
+}
+
+/// The connection is closed without an answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the lab closes this connection")]
+pub(crate) struct Closed;
+
+/// One request, from its arrival to its answer.
+pub(crate) async fn serve<B>(
+    shared: Arc<Shared>,
+    door: Door,
+    request: Request<B>,
+) -> Result<Response<Body>, Closed>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let arrived = Moment::now();
+    let (parts, body) = request.into_parts();
+    let host = parts.uri.authority().map(ToString::to_string).or_else(|| {
+        parts
+            .headers
+            .get("host")
+            .and_then(|host| host.to_str().ok())
+            .map(Into::into)
+    });
+    let body = axum::body::to_bytes(Body::new(body), 4 << 20)
+        .await
+        .map_err(|_| Closed)?;
+    let query = parts.uri.query().unwrap_or_default();
+    let call = Call {
+        number: 0,
+        method: parts.method,
+        path: parts.uri.path().into(),
+        query: url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect(),
+        headers: parts.headers,
+        body,
+        host: host.unwrap_or_default(),
+        arrived,
+        effects: Effects::default(),
+    };
+    tokio::spawn(answer(shared, door, call))
+        .await
+        .unwrap_or(Err(Closed))
+}
+
+async fn answer(shared: Arc<Shared>, door: Door, mut call: Call) -> Result<Response<Body>, Closed> {
+    let (actions, latency) = {
+        let mut world = shared.world();
+        let actions = world.faults.meet(call.method.as_str(), &call.path);
+        call.number = world.log.open(&call, &actions);
+        (actions, world.settings.latency)
+    };
+    let token = door == Door::Metadata || entra::is_entra(&call.path);
+    let read = call.method == Method::GET || token;
+    let latency = if read { latency.read } else { latency.write };
+    let mut later = Duration::ZERO;
+    let mut instead = None;
+    let (mut close, mut truncated) = (false, false);
+    for action in actions {
+        match action {
+            Action::Status {
+                status,
+                code,
+                message,
+                retry_after,
+            } => {
+                instead = Some(status_answer(token, status, code, message, retry_after));
+            }
+            Action::CloseBefore => return lost(&shared, &call),
+            Action::CloseAfter => close = true,
+            Action::Hang { period } => {
+                tokio::time::sleep(period).await;
+                return lost(&shared, &call);
+            }
+            Action::Delay { by } => tokio::time::sleep(by).await,
+            Action::DelayAnswer { by } => later += by,
+            Action::Truncate => truncated = true,
+            Action::FailOperation { code, message } => call.effects.fail = Some((code, message)),
+            Action::Stay { period } => call.effects.stay += period,
+            Action::DeleteSource => call.effects.delete_source = true,
+            Action::Deny { action } => call.effects.deny.push(action),
+        }
+    }
+    let begun = tokio::time::Instant::now();
+    if call.method == Method::GET {
+        tokio::time::sleep(latency / 2).await;
+    }
+    let answer = match instead {
+        Some(answer) => answer,
+        None => match door {
+            Door::Metadata => entra::imds::handle(&shared, &call),
+            Door::Cloud if token => entra::handle(&shared, &call),
+            Door::Cloud => arm::handle(&shared, &call),
+        },
+    };
+    tokio::time::sleep_until(begun + latency + later).await;
+    let answer = common_headers(answer, &call);
+    shared
+        .world()
+        .log
+        .close(call.number, Some(answer.status.as_u16()), answer.code());
+    if close {
+        Err(Closed)
+    } else {
+        Ok(answer.into_response(truncated))
+    }
+}
+
+fn lost(shared: &Shared, call: &Call) -> Result<Response<Body>, Closed> {
+    shared.world().log.close(call.number, None, None);
+    Err(Closed)
+}
+
+fn common_headers(answer: Answer, call: &Call) -> Answer {
+    let id = uuid::Uuid::new_v4();
+    let mut answer = answer
+        .header("cache-control", "no-cache")
+        .header("pragma", "no-cache")
+        .header("x-content-type-options", "nosniff")
+        .header(
+            "strict-transport-security",
+            "max-age=31536000; includeSubDomains",
+        )
+        .header("x-ms-request-id", id.to_string())
+        .header("x-ms-correlation-request-id", id.to_string());
+    if call.header("x-ms-return-client-request-id") == Some("true")
+        && let Some(id) = call.header("x-ms-client-request-id")
+    {
+        answer = answer.header("x-ms-client-request-id", id.to_string());
+    }
+    answer
+}
+
+fn status_answer(
+    token: bool,
+    status: u16,
+    code: Option<String>,
+    message: Option<String>,
+    retry_after: Option<String>,
+) -> Answer {
+    let usual = match status {
+        401 if token => "invalid_client",
+        400 if token => "invalid_request",
+        401 => "InvalidAuthenticationToken",
+        403 => "AuthorizationFailed",
+        404 => "ResourceNotFound",
+        409 => "Conflict",
+        429 => "TooManyRequests",
+        500 => "InternalServerError",
+        503 => "ServerBusy",
+        _ => "Error",
+    };
+    let code = code.unwrap_or_else(|| usual.into());
+    let message = message.unwrap_or_else(|| format!("A fault of the lab: {status}."));
+    let body = if token {
+        json!({"error": code, "error_description": message, "error_codes": []})
+    } else {
+        json!({"error": {"code": code, "message": message}})
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let answer = Answer::json(status, &body);
+    match retry_after {
+        Some(value) => answer.header("retry-after", value),
+        None => answer,
+    }
+}
