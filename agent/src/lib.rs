@@ -1,1 +1,59 @@
-//! To be written.
+//! Stillpoint's node agent: freezes filesystems of volumes for as long as a call lives.
+//!
+//! `serve` is two processes: a [`supervisor`], which thaws whatever happens, and the [`worker`] that it runs. In the
+//! worker a request comes in by a [`door`], through the [`service`], to a [`hold`] of volumes, each a share in a
+//! [`freeze`] of its filesystem.
+
+mod cli;
+mod client;
+mod control;
+mod door;
+mod error;
+mod freeze;
+mod hold;
+mod identity;
+mod journal;
+mod kernel;
+mod ledger;
+mod log;
+mod mountinfo;
+mod report;
+mod service;
+mod supervisor;
+mod sys;
+mod text;
+mod ttl;
+mod volume;
+mod worker;
+
+use std::process::ExitCode;
+
+pub use self::cli::{Cli, Command, ServeOptions, SocketOption};
+use self::client::ClientError;
+
+/// Does what the command line asks; the exit codes are those that its help lists.
+pub fn run(cli: &Cli) -> ExitCode {
+    let client = |result: Result<(), ClientError>| {
+        result.map_err(|error| (error.exit_code(), error.to_string()))
+    };
+    let result = match &cli.command {
+        Command::Serve(options) => {
+            log::start();
+            supervisor::run(options).map_err(|error| (1, error.to_string()))
+        }
+        Command::Worker(options) => {
+            log::start();
+            worker::run(options).map_err(|error| (1, error.to_string()))
+        }
+        Command::Status { socket, json } => client(client::status(&socket.socket, *json)),
+        Command::Freeze { path, ttl, socket } => client(client::freeze(&socket.socket, path, *ttl)),
+        Command::Thaw { path, socket } => client(client::thaw(&socket.socket, path)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            eprintln!("stillpoint-agent: {message}");
+            ExitCode::from(code)
+        }
+    }
+}

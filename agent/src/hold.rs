@@ -1,0 +1,312 @@
+//! A hold: the filesystems of some volumes, frozen together for as long as someone holds on to it.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use futures::future::{join_all, select_all};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use crate::{
+    error::{HoldError, LIMITS},
+    freeze::{Departure, Freezes, Lease, Outcome},
+    mountinfo::Device,
+    volume::{Listed, Resolver, Target},
+};
+
+const MOST_VOLUMES: usize = 64;
+const LONGEST_ID: usize = 200;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) id: String,
+    pub(crate) volumes: Vec<String>,
+    pub(crate) limit: Duration,
+    /// Who asks.
+    pub(crate) holder: String,
+}
+
+impl Request {
+    /// Refuses what no node could do.
+    pub(crate) fn check(&self) -> Result<(), HoldError> {
+        let invalid = |message: String| Err(HoldError::Invalid(message));
+        if self.id.is_empty() || self.id.len() > LONGEST_ID {
+            return invalid(format!(
+                "hold_id is {:?}: expected 1 to {LONGEST_ID} bytes, fresh for each hold",
+                self.id
+            ));
+        }
+        if self.volumes.is_empty() || self.volumes.len() > MOST_VOLUMES {
+            return invalid(format!(
+                "volumes has {} entries: expected 1 to {MOST_VOLUMES} volume handles",
+                self.volumes.len()
+            ));
+        }
+        if self.volumes.iter().any(String::is_empty) {
+            return invalid("volumes has an empty entry: expected volume handles of PVs".into());
+        }
+        check_limit("limit", self.limit)
+    }
+}
+
+/// Refuses a limit outside 1s to 60s.
+pub(crate) fn check_limit(field: &'static str, limit: Duration) -> Result<(), HoldError> {
+    if LIMITS.contains(&limit) {
+        return Ok(());
+    }
+    Err(HoldError::Limit {
+        field,
+        seen: format!("{limit:?}"),
+    })
+}
+
+/// What `status` shows of a hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Info {
+    pub(crate) request: Request,
+    pub(crate) since: SystemTime,
+    pub(crate) deadline: Instant,
+}
+
+/// All holds of this agent.
+pub(crate) struct Holds {
+    resolver: Resolver,
+    freezes: Freezes,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    holds: BTreeMap<u64, Info>,
+}
+
+impl Holds {
+    pub(crate) fn new(resolver: Resolver, freezes: Freezes) -> Arc<Self> {
+        Arc::new(Self {
+            resolver,
+            freezes,
+            open: Mutex::default(),
+        })
+    }
+
+    /// Freezes the filesystems of all volumes of `request`, at once; those that can be.
+    pub(crate) async fn begin(self: &Arc<Self>, request: Request) -> Result<Hold, HoldError> {
+        request.check()?;
+        let targets = self.resolve(request.volumes.clone()).await?;
+        let leases = targets
+            .into_iter()
+            .zip(&request.volumes)
+            .map(|(target, volume)| self.freeze(volume, target, &request.id, request.limit));
+        let leases = join_all(leases).await;
+        for (volume, lease) in request.volumes.iter().zip(&leases) {
+            if let Err(error) = lease {
+                tracing::info!(hold = request.id, volume, reason = %error, "not frozen");
+            }
+        }
+        Ok(self.keep(request, leases))
+    }
+
+    /// Freezes the filesystem on which `path` lies.
+    pub(crate) async fn begin_at(
+        self: &Arc<Self>,
+        path: &Path,
+        id: String,
+        limit: Duration,
+        holder: String,
+    ) -> Result<Hold, HoldError> {
+        check_limit("ttl", limit)?;
+        let target = self.resolve_path(path).await?;
+        let lease = self.freezes.acquire(&target, &id, limit).await?;
+        let request = Request {
+            id,
+            volumes: vec![target.volume],
+            limit,
+            holder,
+        };
+        Ok(self.keep(request, vec![Ok(lease)]))
+    }
+
+    fn keep(self: &Arc<Self>, request: Request, leases: Vec<Result<Lease, HoldError>>) -> Hold {
+        let deadline = leases
+            .iter()
+            .flatten()
+            .map(Lease::deadline)
+            .min()
+            .unwrap_or_else(Instant::now);
+        let volumes = request.volumes.iter().cloned().zip(leases).collect();
+        let info = Info {
+            request,
+            since: SystemTime::now(),
+            deadline,
+        };
+        let mut open = self.open();
+        let key = open.next;
+        open.next += 1;
+        open.holds.insert(key, info);
+        Hold {
+            volumes,
+            listing: Listing {
+                holds: self.clone(),
+                key,
+            },
+        }
+    }
+
+    async fn resolve(
+        self: &Arc<Self>,
+        volumes: Vec<String>,
+    ) -> Result<Vec<Result<Target, HoldError>>, HoldError> {
+        self.blocking(move |resolver| resolver.resolve(&volumes))
+            .await
+    }
+
+    async fn resolve_path(self: &Arc<Self>, path: &Path) -> Result<Target, HoldError> {
+        let path = path.to_owned();
+        self.blocking(move |resolver| resolver.resolve_path(&path))
+            .await?
+    }
+
+    /// The device of the filesystem on which `path` lies, whatever its state.
+    pub(crate) async fn device_of(self: &Arc<Self>, path: &Path) -> Result<Device, HoldError> {
+        let path = path.to_owned();
+        self.blocking(move |resolver| resolver.device_of(&path))
+            .await?
+    }
+
+    async fn freeze(
+        self: &Arc<Self>,
+        volume: &String,
+        target: Result<Target, HoldError>,
+        hold: &str,
+        limit: Duration,
+    ) -> Result<Lease, HoldError> {
+        match self.freezes.acquire(&target?, hold, limit).await {
+            // Unmounted since: perhaps mounted elsewhere by now.
+            Err(HoldError::NotMounted { .. }) => {
+                let again = self.resolve(vec![volume.clone()]).await?;
+                let target = again.into_iter().next().ok_or(HoldError::Abandoned)??;
+                self.freezes.acquire(&target, hold, limit).await
+            }
+            other => other,
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Resolver) -> T + Send + 'static,
+    ) -> Result<T, HoldError> {
+        let holds = self.clone();
+        spawn_blocking(move || work(&holds.resolver))
+            .await
+            .map_err(|error| HoldError::Node(format!("looking for volumes: {error}")))
+    }
+
+    /// The holds that are open.
+    pub(crate) fn list(&self) -> Vec<Info> {
+        self.open().holds.values().cloned().collect()
+    }
+
+    /// The volumes of the node, and whether this agent has them frozen.
+    pub(crate) async fn volumes(self: &Arc<Self>) -> Result<Vec<(Listed, bool)>, HoldError> {
+        let listed = self.blocking(Resolver::list).await??;
+        let state = |mut listed: Listed| {
+            let mount = listed.mount.as_ref();
+            let frozen = mount.is_some_and(|mount| self.freezes.is_frozen(mount.device));
+            if let Some(mount) = mount
+                && let Some(remaining) = self.freezes.resting(mount.device)
+            {
+                listed.refusal.get_or_insert(HoldError::Resting {
+                    mount_point: mount.point.clone(),
+                    device: mount.device,
+                    remaining,
+                });
+            }
+            (listed, frozen)
+        };
+        Ok(listed.into_iter().map(state).collect())
+    }
+
+    /// Thaws everything, for good.
+    pub(crate) async fn stop(&self) {
+        self.freezes.stop().await;
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Volumes held frozen.
+#[must_use = "dropping the hold thaws its volumes"]
+pub(crate) struct Hold {
+    /// In the order of the request, with the reason where one could not be frozen.
+    pub(crate) volumes: Vec<(String, Result<Lease, HoldError>)>,
+    listing: Listing,
+}
+
+impl Hold {
+    /// As the client chose it.
+    pub(crate) fn id(&self) -> String {
+        let open = self.listing.holds.open();
+        let info = open.holds.get(&self.listing.key);
+        info.map(|info| info.request.id.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.volumes.iter().all(|(_, lease)| lease.is_err())
+    }
+
+    /// Waits until one of the volumes is not held any more: together they are worth nothing then.
+    pub(crate) async fn over(&self) -> Departure {
+        let leases = self
+            .volumes
+            .iter()
+            .filter_map(|(_, lease)| lease.as_ref().ok());
+        let over: Vec<_> = leases.map(|lease| Box::pin(lease.over())).collect();
+        if over.is_empty() {
+            return Departure::Released;
+        }
+        select_all(over).await.0
+    }
+
+    /// Lets go of all volumes at once; one outcome for each that was frozen. `ended`: why the hold is over although the
+    /// client has not let go; then none of the volumes was held to the end.
+    pub(crate) async fn end(self, ended: Option<Departure>) -> Vec<(String, Outcome)> {
+        let now = Instant::now();
+        let leave = self.volumes.into_iter().filter_map(|(volume, lease)| {
+            let lease = lease.ok()?;
+            // A volume whose own time is not over does not rest.
+            let departure = match ended {
+                Some(departure) if lease.deadline() <= now => departure,
+                _ => Departure::Released,
+            };
+            Some(async move {
+                let mut outcome = lease.leave(departure).await;
+                if ended.is_some() {
+                    outcome
+                        .lost
+                        .get_or_insert_with(|| "another volume of the hold was thawed".into());
+                }
+                (volume, outcome)
+            })
+        });
+        join_all(leave).await
+    }
+}
+
+/// A hold's place in the list of open holds.
+struct Listing {
+    holds: Arc<Holds>,
+    key: u64,
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.holds.open().holds.remove(&self.key);
+    }
+}

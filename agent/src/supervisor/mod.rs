@@ -1,0 +1,362 @@
+//! The supervisor: small, single-threaded, the last to go. It runs the worker and thaws what the worker cannot.
+//!
+//! ```text
+//!   start: lock and resolve the journal ──► worker running ──SIGTERM──► stopping ──► all thawed: end
+//!                     ▲                          │ dies                     │ too slow: SIGKILL
+//!                     │                          ▼                          ▼
+//!                   pause ◄── reaped, settled ── dying: every held filesystem is thawed, again and again
+//! ```
+//!
+//! It writes to nothing but the journal's directory and the log, whose filesystems are never frozen.
+
+mod held;
+mod process;
+mod recover;
+
+use std::{collections::HashSet, io, time::Duration};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::Signal,
+};
+use thiserror::Error;
+
+use self::{
+    held::Held,
+    process::{BackOff, Worker},
+    recover::Found,
+};
+use crate::{
+    cli::ServeOptions,
+    control::{Message, monotonic},
+    journal::{Journal, JournalError, Lock},
+    mountinfo::MountTable,
+    sys::Signals,
+};
+
+/// How long the worker may take to thaw on SIGTERM; its holds' clients are told meanwhile.
+const STOP: Duration = Duration::from_secs(5);
+/// How long a FITHAW that hangs keeps the next worker from starting.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Between two looks for a filesystem that the journal names and that cannot be reached.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Why the agent cannot run.
+#[derive(Debug, Error)]
+pub(crate) enum SupervisorError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("signals: {0}")]
+    Signals(io::Error),
+    #[error("the worker ended at once ({0}); its message is above")]
+    Worker(String),
+    #[error("poll: {0}")]
+    Poll(io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(options: &ServeOptions) -> Result<(), SupervisorError> {
+    let journal = Journal::at(options.journal.clone());
+    let lock = journal.lock()?;
+    let signals = Signals::block().map_err(SupervisorError::Signals)?;
+    Supervisor {
+        options,
+        journal,
+        _lock: lock,
+        signals,
+        worker: None,
+        held: Vec::new(),
+        unreachable: HashSet::new(),
+        look: Duration::ZERO,
+        start: Duration::ZERO,
+        back_off: BackOff::new(),
+        stopping: None,
+        served: false,
+    }
+    .run()
+}
+
+struct Supervisor<'a> {
+    options: &'a ServeOptions,
+    journal: Journal,
+    _lock: Lock,
+    signals: Signals,
+    worker: Option<Worker>,
+    held: Vec<Held>,
+    /// Journal entries whose filesystem could not be reached, so that it is said once.
+    unreachable: HashSet<String>,
+    /// When to look into the journal again.
+    look: Duration,
+    /// When to start the next worker.
+    start: Duration,
+    back_off: BackOff,
+    /// When the worker is killed, once it was told to stop.
+    stopping: Option<Duration>,
+    /// A worker has been seen to work.
+    served: bool,
+}
+
+impl Supervisor<'_> {
+    fn run(mut self) -> Result<(), SupervisorError> {
+        self.recover();
+        self.look = monotonic() + LOOK;
+        self.start = monotonic()
+            + if self.held.is_empty() {
+                Duration::ZERO
+            } else {
+                SETTLE
+            };
+        loop {
+            self.receive();
+            self.reap()?;
+            self.thaw();
+            if self.stopping.is_some() && self.worker.is_none() && self.held.is_empty() {
+                return Ok(());
+            }
+            self.start_worker();
+            self.wait().map_err(SupervisorError::Poll)?;
+            if self.signals.drain() {
+                self.stop();
+            }
+        }
+    }
+
+    /// Takes what the worker says; what it sent before its death counts.
+    fn receive(&mut self) {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        while let Some(control) = &worker.control {
+            match control.receive() {
+                Ok(Some((message, root))) => match message {
+                    Message::Freezing {
+                        key,
+                        device,
+                        mount_point,
+                        deadline,
+                    } => {
+                        if let Some(root) = root {
+                            self.held
+                                .push(Held::new(key, device, mount_point, root, deadline));
+                        }
+                    }
+                    Message::Ready => self.served = true,
+                    Message::Frozen { key } => {
+                        for held in self.held.iter_mut().filter(|held| held.key == key) {
+                            held.frozen = true;
+                        }
+                    }
+                    Message::Released { key } => self.held.retain(|held| held.key != key),
+                },
+                Ok(None) => worker.control = None,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::error!(%error, "the worker cannot be understood; ending it");
+                    worker.control = None;
+                    worker.signal(Signal::KILL);
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self) -> Result<(), SupervisorError> {
+        let dying = self.is_dying();
+        for held in &mut self.held {
+            held.reap(dying);
+        }
+        if let Some(worker) = &mut self.worker
+            && let Some(status) = worker.reap()
+        {
+            // Once more: it may have spoken between the last look and its death.
+            self.receive();
+            if let Some(worker) = self.worker.take() {
+                self.bury(&worker, status)?;
+            }
+        }
+        let journal = &self.journal;
+        self.held.retain(|held| {
+            let done = held.orphan && held.settled;
+            if done && let Err(error) = journal.remove(&held.key) {
+                tracing::warn!(device = held.device, %error, "journal entry not removed");
+            }
+            !done
+        });
+        Ok(())
+    }
+
+    fn bury(&mut self, worker: &Worker, status: String) -> Result<(), SupervisorError> {
+        let now = monotonic();
+        for held in &mut self.held {
+            held.orphan = true;
+        }
+        self.recover();
+        if self.stopping.is_none() {
+            if !self.served && self.held.is_empty() {
+                // A wrong option or a socket in use is better seen at once than tried for ever.
+                return Err(SupervisorError::Worker(status));
+            }
+            let pause = self.back_off.after(worker);
+            let left = self.held.len();
+            tracing::error!(
+                worker = worker.pid(),
+                status,
+                ?pause,
+                thawing = left,
+                "the worker died; starting another"
+            );
+            self.start = now + if left == 0 { pause } else { pause.max(SETTLE) };
+        }
+        Ok(())
+    }
+
+    /// Turns what the journal names, and nobody holds, into something to thaw. While a worker runs only the keys known
+    /// as `unreachable` are looked at: the others are the worker's.
+    fn recover(&mut self) {
+        let waiting = std::mem::take(&mut self.unreachable);
+        let entries = match self.journal.entries() {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, "journal {} unreadable", self.journal.directory().display());
+                self.unreachable = waiting;
+                return;
+            }
+        };
+        if entries.is_empty() {
+            return;
+        }
+        let table = MountTable::read().unwrap_or_default();
+        for (key, entry) in entries {
+            let known = waiting.contains(&key);
+            let is_workers = self.worker.is_some() && !known;
+            if is_workers || self.held.iter().any(|held| held.key == key) {
+                continue;
+            }
+            let Some(entry) = entry else {
+                self.forget(&key, None, "it was cut off before FIFREEZE");
+                continue;
+            };
+            let device = entry.device.to_string();
+            match recover::find(&entry, &table) {
+                Found::Filesystem(root) => {
+                    let mut held = Held::new(key, device, entry.mount_point, root, Duration::ZERO);
+                    held.orphan = true;
+                    self.held.push(held);
+                }
+                Found::Nothing(reason) => self.forget(&key, Some(device), reason),
+                Found::Unreachable(error) => {
+                    if !known {
+                        tracing::error!(
+                            device,
+                            error,
+                            "journalled filesystem not reached; trying on"
+                        );
+                    }
+                    self.unreachable.insert(key);
+                }
+            }
+        }
+    }
+
+    fn forget(&self, key: &str, device: Option<String>, reason: &str) {
+        match self.journal.remove(key) {
+            Ok(()) => tracing::info!(device, reason, "journal entry resolved"),
+            Err(error) => tracing::warn!(device, %error, "journal entry not removed"),
+        }
+    }
+
+    fn thaw(&mut self) {
+        let now = monotonic();
+        if !self.unreachable.is_empty() && self.look <= now {
+            self.look = now + LOOK;
+            self.recover();
+        }
+        let dying = self.is_dying();
+        // Left over from the past, but frozen anew by the living: theirs to thaw.
+        let living: HashSet<String> = self
+            .held
+            .iter()
+            .filter(|held| !held.orphan)
+            .map(|held| held.device.clone())
+            .collect();
+        for held in &mut self.held {
+            let is_due = held.due(dying).is_some_and(|due| due <= now);
+            if is_due && !(held.orphan && living.contains(&held.device)) {
+                held.thaw();
+            }
+        }
+    }
+
+    fn start_worker(&mut self) {
+        let settled = self.held.is_empty() || self.start <= monotonic();
+        let due = self.start <= monotonic() || (!self.served && settled);
+        if self.worker.is_some() || self.stopping.is_some() || !due || !settled {
+            return;
+        }
+        match Worker::start(self.options) {
+            Ok(worker) => self.worker = Some(worker),
+            Err(error) => {
+                tracing::error!(%error, "the worker cannot be started; trying again");
+                self.start = monotonic() + LOOK;
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_none() {
+            tracing::info!("stopping: everything is thawed first");
+            self.stopping = Some(monotonic() + STOP);
+            if let Some(worker) = &self.worker {
+                worker.signal(Signal::TERM);
+            }
+        }
+    }
+
+    /// The worker is dead, but some thread of it may still be in FIFREEZE.
+    fn is_dying(&self) -> bool {
+        self.worker.as_ref().is_some_and(Worker::is_dead)
+    }
+
+    /// Sleeps until something happens or is due.
+    fn wait(&mut self) -> io::Result<()> {
+        let now = monotonic();
+        let dying = self.is_dying();
+        let mut due: Vec<Duration> = self.held.iter().filter_map(|h| h.due(dying)).collect();
+        if !self.unreachable.is_empty() {
+            due.push(self.look);
+        }
+        match (&self.worker, self.stopping) {
+            (None, None) => due.push(self.start),
+            // Told to stop, killed when that took too long.
+            (Some(worker), Some(end)) if end <= now => {
+                worker.signal(Signal::KILL);
+                due.push(now + Duration::from_millis(100));
+            }
+            (Some(_), Some(end)) => due.push(end),
+            _ => {}
+        }
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(worker) = &self.worker {
+            if let Some(control) = &worker.control {
+                fds.push(PollFd::new(control, PollFlags::IN));
+            }
+            if dying {
+                due.push(now + Duration::from_millis(20));
+            } else {
+                fds.push(PollFd::new(&worker.death, PollFlags::IN));
+            }
+        }
+        let timeout = due.into_iter().min().map(|due| {
+            let left = due.saturating_sub(now) + Duration::from_millis(1);
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
