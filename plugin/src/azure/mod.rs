@@ -1,0 +1,89 @@
+//! The adapter to Azure: managed disks and snapshots through the resource manager.
+//!
+//! ```text
+//! Client (one location: groups, apiTimeout) ── Core (one identity: what locations share)
+//!   client     the port's methods                 core       calls with their retries
+//!   operation  what Azure carries out later       watch, poller, pace   the end of a cut
+//!   disk_map, snapshot_map  Azure's JSON          bucket, budget        request limits
+//!                                                 wire, transport       HTTPS, the token
+//! environment, variables, cloud, credentials, certificate, tokens       who we are
+//! ```
+
+mod bucket;
+mod budget;
+mod certificate;
+mod client;
+mod cloud;
+mod connect_error;
+mod core;
+mod credentials;
+mod disk_map;
+mod environment;
+mod failure;
+mod hint;
+mod login_hint;
+mod operation;
+mod pace;
+mod poller;
+mod retry;
+mod snapshot_map;
+mod tokens;
+mod transport;
+mod variables;
+mod watch;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+pub use self::{
+    client::Client,
+    cloud::Cloud,
+    connect_error::ConnectError,
+    environment::{Environment, Settings},
+};
+use self::{
+    core::Core,
+    credentials::Identity,
+    transport::lock,
+    variables::{ProcessVariable, Variables},
+};
+
+/// What makes two locations share one login: who, in which cloud, trusting whom.
+type Key = (Identity, Cloud, Option<String>);
+
+/// Velero inits a location anew for each volume that it restores.
+static SHARED: LazyLock<Mutex<HashMap<Key, Arc<Core>>>> = LazyLock::new(Mutex::default);
+
+/// Reads a location's credentials and prepares to use them. Sends nothing; the first call logs in.
+///
+/// # Errors
+/// Whatever can be told without Azure: a file that is not there, a variable that is missing, a certificate
+/// that its password does not open.
+pub fn connect(settings: &Settings) -> Result<Client, ConnectError> {
+    connect_as(settings, &|name| std::env::var(name).ok())
+}
+
+fn connect_as(settings: &Settings, process: ProcessVariable<'_>) -> Result<Client, ConnectError> {
+    let variables = Variables::load(settings.credentials_file.as_deref(), process)?;
+    let environment = Environment::new(settings, &variables)?;
+    let identity = Identity::choose(&variables)?;
+    let ca_cert = settings
+        .ca_cert
+        .clone()
+        .filter(|pem| !pem.trim().is_empty());
+    let key = (identity, environment.cloud.clone(), ca_cert);
+    let known = lock(&SHARED).get(&key).cloned();
+    let core = match known {
+        Some(core) => core,
+        None => {
+            let (identity, cloud, ca_cert) = key.clone();
+            let made = Arc::new(Core::new(identity, cloud, ca_cert.as_deref())?);
+            // Another Init may have been quicker.
+            lock(&SHARED).entry(key).or_insert(made).clone()
+        }
+    };
+    Ok(Client::new(core, environment, settings.api_timeout))
+}

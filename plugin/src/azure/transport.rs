@@ -1,0 +1,201 @@
+//! One HTTPS client for everything that is asked of Azure.
+//!
+//! The system's roots (or `SSL_CERT_FILE`) and the location's `caCert` are trusted; they are loaded at the
+//! first request. HTTP/2 where the server speaks it, with pings, so that a dead connection is noticed.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use url::Url;
+
+use super::{ConnectError, failure::Failure};
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// Below the four minutes after which Azure's load balancers forget a silent connection.
+const IDLE: Duration = Duration::from_secs(90);
+const PING: Duration = Duration::from_secs(10);
+/// Between two replacements of the client after a hang.
+const RENEWAL: Duration = Duration::from_secs(2);
+
+/// An answer, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// The client. Clones of it share connections.
+pub(super) struct Transport {
+    own_roots: Vec<CertificateDer<'static>>,
+    tls: OnceLock<Result<rustls::ClientConfig, String>>,
+    client: Mutex<Option<(reqwest::Client, Instant)>>,
+    local: OnceLock<Result<reqwest::Client, String>>,
+    answered: Mutex<Option<Instant>>,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
+impl Transport {
+    /// Trusts the certificates in `ca_cert`, PEM, besides the system's.
+    pub(super) fn new(ca_cert: Option<&str>) -> Result<Self, ConnectError> {
+        let own_roots = match ca_cert {
+            None => Vec::new(),
+            Some(pem) => own_roots(pem)?,
+        };
+        Ok(Self {
+            own_roots,
+            tls: OnceLock::new(),
+            client: Mutex::default(),
+            local: OnceLock::new(),
+            answered: Mutex::default(),
+        })
+    }
+
+    /// Sends one request and reads its whole answer.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let client = if is_link_local(&url) {
+            self.local()?
+        } else {
+            self.client()?
+        };
+        let request = client.request(method, url).headers(headers).body(body);
+        let mut answer = request.send().await.map_err(Failure::of_request)?;
+        let (status, headers) = (
+            answer.status().as_u16(),
+            std::mem::take(answer.headers_mut()),
+        );
+        let body = answer.bytes().await.map_err(Failure::of_request)?;
+        *lock(&self.answered) = Some(Instant::now());
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// Since the last answer; a connection may have gone cold meanwhile.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        lock(&self.answered).map(|at| at.elapsed())
+    }
+
+    /// After a hang: the next request opens a connection of its own instead of waiting on the same one.
+    pub(super) fn leave_connections(&self) {
+        let mut client = lock(&self.client);
+        if client
+            .as_ref()
+            .is_some_and(|(_, made)| made.elapsed() >= RENEWAL)
+        {
+            *client = None;
+        }
+    }
+
+    fn client(&self) -> Result<reqwest::Client, Failure> {
+        let mut client = lock(&self.client);
+        if let Some((client, _)) = client.as_ref() {
+            return Ok(client.clone());
+        }
+        let tls = self.tls().map_err(Failure::Connection)?.clone();
+        let made = builder()
+            .tls_backend_preconfigured(tls)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .build()
+            .map_err(Failure::of_request)?;
+        *client = Some((made.clone(), Instant::now()));
+        Ok(made)
+    }
+
+    /// The node's own metadata service: plain http, never through a proxy.
+    fn local(&self) -> Result<reqwest::Client, Failure> {
+        self.local
+            .get_or_init(|| {
+                let tls = self.tls()?.clone();
+                builder()
+                    .tls_backend_preconfigured(tls)
+                    .no_proxy()
+                    .build()
+                    .map_err(|error| error.to_string())
+            })
+            .clone()
+            .map_err(Failure::Connection)
+    }
+
+    fn tls(&self) -> Result<&rustls::ClientConfig, String> {
+        self.tls
+            .get_or_init(|| client_config(&self.own_roots))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(IDLE)
+        .tcp_nodelay(true)
+        // ARM does not redirect; a token must not follow one.
+        .redirect(reqwest::redirect::Policy::none())
+}
+
+fn own_roots(pem: &str) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let roots = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| ConnectError::CaCert(error.to_string()))?;
+    if roots.is_empty() {
+        return Err(ConnectError::CaCert("it holds no certificate".to_owned()));
+    }
+    let mut store = rustls::RootCertStore::empty();
+    for root in &roots {
+        store
+            .add(root.clone())
+            .map_err(|error| ConnectError::CaCert(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn client_config(own_roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, String> {
+    let mut store = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    // Only what is needed for checking is kept of each, not the certificate.
+    store.add_parsable_certificates(found.certs);
+    store.add_parsable_certificates(own_roots.iter().cloned());
+    if store.is_empty() {
+        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(format!(
+            "no certificate authority is trusted: this system has none that can be read ({}), \
+             SSL_CERT_FILE names none, and the location has no `caCert`",
+            errors.join("; ")
+        ));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn is_link_local(url: &Url) -> bool {
+    matches!(url.host(), Some(url::Host::Ipv4(ip)) if ip.is_link_local())
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
