@@ -1,11 +1,17 @@
 //! The Velero plugin: what Velero starts, and what it does with Azure's disks.
 
+pub mod agent;
 pub mod azure;
 pub mod by_hand;
+pub mod config;
 pub mod error;
 pub mod goplugin;
 pub mod install;
 pub mod log;
 pub mod model;
 pub mod ports;
+pub mod pv;
+pub mod restore;
+pub mod snapshot;
+pub mod tags;
 pub mod velero;

@@ -74,7 +74,7 @@ impl Drop for CutPermit {
 }
 
 /// Why Azure did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum AzureError {
     /// No such resource, or no such resource group or subscription (the message says which).
     #[error("{resource} does not exist: {message}")]
@@ -141,6 +141,19 @@ pub enum AzureError {
     /// No token for Azure: the message names the credential, where it is set and what is wrong with it.
     #[error("cannot log in to Azure: {0}")]
     Credentials(String),
+}
+
+impl AzureError {
+    /// Whether the same request may succeed later, as things are.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Throttled { .. }
+            | Self::Unanswered { .. }
+            | Self::Conflict { .. }
+            | Self::Failed { .. } => true,
+            Self::NotFound { .. } | Self::Refused { .. } | Self::Credentials(_) => false,
+        }
+    }
 }
 
 /// Freezes the filesystems of volumes wherever they are mounted.

@@ -10,4 +10,4 @@ pub use disk::{Disk, DiskProperties, DiskSpec, Encryption, Sku};
 pub use id::{DiskId, InvalidId, ResourceGroup, SnapshotId};
 pub use snapshot::{ProvisioningState, Snapshot, SnapshotName, SnapshotSpec};
 pub use worth::{Consistency, Worth};
-pub use zone::{InvalidZone, Zone};
+pub use zone::{InvalidZone, Zone, region};

@@ -2,6 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
+/// A region's name as Kubernetes has it, `westeurope`: Azure also answers `West Europe`.
+pub fn region(location: &str) -> String {
+    let letters = location.chars().filter(|c| !c.is_whitespace());
+    letters.collect::<String>().to_ascii_lowercase()
+}
+
 /// A text that names no zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a zone: expected <region>-<number>, such as westeurope-1")]

@@ -1,0 +1,186 @@
+//! One hold of an agent: a call that is open as long as the hold lasts.
+//!
+//! ```text
+//!  Begin ─► Frozen ─► our side closed ─► Thawed        released
+//!                └──► Thawed, or the call breaks       lost
+//! ```
+
+use std::{future::pending, time::Duration};
+
+use async_trait::async_trait;
+use stillpoint_proto::agent::{
+    Frozen, HoldEvent, HoldRequest, Thawed, hold_event::Event, refusal::Reason,
+    volume_freeze::Outcome,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tonic::Streaming;
+
+use super::unix::described;
+use crate::{
+    model::DiskId,
+    ports::{Hold, HoldEnd, Refusal, VolumeHold},
+};
+
+/// How long an agent may take to thaw and say so. Then its hold counts as not held.
+const THAW: Duration = Duration::from_secs(5);
+
+pub(super) struct AgentHold {
+    /// Our side of the call: dropping it lets go.
+    ours: Option<mpsc::Sender<HoldRequest>>,
+    events: Streaming<HoldEvent>,
+    disks: Vec<DiskId>,
+    volumes: Vec<VolumeHold>,
+    since: Instant,
+    /// What the agent said at the end, or how it fell silent.
+    end: Option<Result<Thawed, String>>,
+}
+
+impl AgentHold {
+    /// Waits until every volume is frozen or refused.
+    pub(super) async fn begin(
+        ours: mpsc::Sender<HoldRequest>,
+        mut events: Streaming<HoldEvent>,
+        disks: &[DiskId],
+    ) -> Result<Self, String> {
+        let event = events
+            .message()
+            .await
+            .map_err(|status| described(&status))?;
+        let frozen = match event.and_then(|event| event.event) {
+            Some(Event::Frozen(frozen)) => frozen,
+            Some(Event::Thawed(_)) => return Err("it thawed before it had frozen".to_owned()),
+            None => return Err("it ended the call without a word".to_owned()),
+        };
+        Ok(Self {
+            ours: Some(ours),
+            events,
+            disks: disks.to_vec(),
+            volumes: disks.iter().map(|disk| outcome(disk, &frozen)).collect(),
+            since: Instant::now(),
+            end: None,
+        })
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.volumes
+            .iter()
+            .any(|volume| matches!(volume, VolumeHold::Frozen { .. }))
+    }
+
+    /// Waits for the agent's last word. Can be abandoned and begun again.
+    async fn last_word(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(match self.events.message().await {
+            Ok(Some(HoldEvent {
+                event: Some(Event::Thawed(thawed)),
+            })) => Ok(thawed),
+            Ok(Some(_)) => Err("the agent spoke out of turn".to_owned()),
+            Ok(None) => Err("the agent ended the call without saying how the hold went".to_owned()),
+            Err(status) => Err(format!(
+                "the call to the agent broke: {}",
+                described(&status)
+            )),
+        });
+    }
+
+    fn ends(&self) -> Vec<HoldEnd> {
+        // An upper bound, for an agent that does not say.
+        let at_most = self.since.elapsed();
+        let ends = self
+            .disks
+            .iter()
+            .zip(&self.volumes)
+            .map(|(disk, volume)| match volume {
+                VolumeHold::Refused(refusal) => HoldEnd {
+                    frozen: Duration::ZERO,
+                    held: Err(refusal.message.clone()),
+                },
+                VolumeHold::Frozen { .. } => match &self.end {
+                    Some(Ok(thawed)) => thaw(disk, thawed, at_most),
+                    Some(Err(message)) => HoldEnd {
+                        frozen: at_most,
+                        held: Err(message.clone()),
+                    },
+                    None => HoldEnd {
+                        frozen: at_most,
+                        held: Err(format!(
+                            "the agent did not say within {THAW:?} how the hold went"
+                        )),
+                    },
+                },
+            });
+        ends.collect()
+    }
+}
+
+#[async_trait]
+impl Hold for AgentHold {
+    fn volumes(&self) -> &[VolumeHold] {
+        &self.volumes
+    }
+
+    async fn lost(&mut self) {
+        if !self.is_frozen() {
+            // There is nothing to lose.
+            return pending().await;
+        }
+        self.last_word().await;
+    }
+
+    async fn release(mut self: Box<Self>) -> Vec<HoldEnd> {
+        self.ours = None;
+        if self.is_frozen() {
+            let _ = timeout(THAW, self.last_word()).await;
+        }
+        self.ends()
+    }
+}
+
+fn outcome(disk: &DiskId, frozen: &Frozen) -> VolumeHold {
+    let said = frozen.volumes.iter().find(|one| is(&one.volume, disk));
+    match said.and_then(|one| one.outcome.as_ref()) {
+        Some(Outcome::Frozen(filesystem)) => VolumeHold::Frozen {
+            filesystem: filesystem.filesystem.clone(),
+            node: "this host".to_owned(),
+        },
+        Some(Outcome::Refused(refusal)) => VolumeHold::Refused(Refusal {
+            not_mounted: refusal.reason() == Reason::NotMounted,
+            message: refusal.message.clone(),
+        }),
+        None => VolumeHold::Refused(Refusal {
+            not_mounted: false,
+            message: "the agent did not speak of it".to_owned(),
+        }),
+    }
+}
+
+fn thaw(disk: &DiskId, thawed: &Thawed, at_most: Duration) -> HoldEnd {
+    let Some(said) = thawed.volumes.iter().find(|one| is(&one.volume, disk)) else {
+        let held = Err("the agent did not say how its hold went".to_owned());
+        return HoldEnd {
+            frozen: at_most,
+            held,
+        };
+    };
+    let frozen = said
+        .frozen_for
+        .and_then(|time| Duration::try_from(time).ok());
+    let held = if said.held {
+        Ok(())
+    } else {
+        Err(said.reason.clone())
+    };
+    HoldEnd {
+        frozen: frozen.unwrap_or(at_most),
+        held,
+    }
+}
+
+fn is(volume: &str, disk: &DiskId) -> bool {
+    volume.parse::<DiskId>().is_ok_and(|volume| volume == *disk)
+}

@@ -1,0 +1,121 @@
+//! A hold as a cut sees it: whether each volume stands still, and how that ended.
+
+use std::future::pending;
+
+use crate::{
+    config::FreezeMode,
+    model::DiskId,
+    ports::{Hold, HoldEnd, Holder, HolderError, VolumeHold},
+};
+use std::time::Duration;
+
+/// How a volume is when the PUT is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Frozen.
+    Still { filesystem: String, node: String },
+    /// Not frozen.
+    Moving {
+        reason: String,
+        /// An agent sees it mounted.
+        mounted: bool,
+    },
+}
+
+/// A hold, or none. Dropping it lets go.
+pub(super) struct Held {
+    hold: Option<Box<dyn Hold>>,
+    ends: Vec<HoldEnd>,
+}
+
+impl Held {
+    /// Tries to hold the volumes. Without any that stands still there is no hold.
+    pub(super) async fn begin(
+        holder: &dyn Holder,
+        mode: FreezeMode,
+        id: &str,
+        volumes: &[DiskId],
+        limit: Duration,
+    ) -> (Self, Vec<Standing>) {
+        let mut held = Self {
+            hold: None,
+            ends: Vec::new(),
+        };
+        let moving = |reason: String| {
+            volumes
+                .iter()
+                .map(|_| Standing::Moving {
+                    reason: reason.clone(),
+                    mounted: false,
+                })
+                .collect()
+        };
+        let hold = match mode {
+            FreezeMode::Off => return (held, moving("`freeze` is off".to_owned())),
+            FreezeMode::Auto | FreezeMode::Required => holder.hold(id, volumes, limit).await,
+        };
+        match hold {
+            Ok(hold) => {
+                let standings = standings(hold.volumes(), volumes.len());
+                if standings
+                    .iter()
+                    .any(|one| matches!(one, Standing::Still { .. }))
+                {
+                    held.hold = Some(hold);
+                }
+                (held, standings)
+            }
+            Err(error @ (HolderError::NoAgent(_) | HolderError::Agent { .. })) => {
+                (held, moving(error.to_string()))
+            }
+        }
+    }
+
+    /// Returns when the hold is over without our doing; never if there is none.
+    pub(super) async fn lost(&mut self) {
+        match &mut self.hold {
+            Some(hold) => hold.lost().await,
+            None => pending().await,
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Thaws, if that has not been done.
+    pub(super) async fn release(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            self.ends = hold.release().await;
+        }
+    }
+
+    /// How the hold of the volume at that place ended; `None` if it was not held.
+    pub(super) fn end(&self, place: usize) -> Option<&HoldEnd> {
+        self.ends.get(place)
+    }
+}
+
+fn standings(volumes: &[VolumeHold], count: usize) -> Vec<Standing> {
+    let mut standings: Vec<_> = volumes
+        .iter()
+        .map(|volume| match volume {
+            VolumeHold::Frozen { filesystem, node } => Standing::Still {
+                filesystem: filesystem.clone(),
+                node: node.clone(),
+            },
+            VolumeHold::Refused(refusal) => Standing::Moving {
+                reason: refusal.message.clone(),
+                mounted: !refusal.not_mounted,
+            },
+        })
+        .collect();
+    standings.resize(
+        count,
+        Standing::Moving {
+            reason: "the agent did not speak of it".to_owned(),
+            mounted: true,
+        },
+    );
+    standings
+}

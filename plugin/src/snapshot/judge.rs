@@ -1,0 +1,76 @@
+//! What a snapshot is worth, from what was seen. Pure; in doubt it is crash-consistent.
+
+use std::time::Duration;
+
+use super::held::Standing;
+use crate::{
+    model::{Consistency, Disk, Worth},
+    ports::HoldEnd,
+};
+
+/// Whether the disk was attached nowhere while it was cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// Attached, as far as was looked.
+    Attached,
+    /// Attached nowhere, before and after.
+    Nowhere,
+    /// Attached nowhere before, but not so after, or nobody can tell.
+    Changed(String),
+}
+
+pub(super) fn judge(
+    disk: &Disk,
+    standing: &Standing,
+    end: Option<&HoldEnd>,
+    attachment: &Attachment,
+) -> Worth {
+    let frozen = end.map_or(Duration::ZERO, |end| end.frozen);
+    let (consistency, reason) = match (standing, end.map(|end| &end.held), attachment) {
+        (Standing::Still { .. }, Some(Ok(())), _) if disk.attached_to.len() > 1 => (
+            Consistency::Crash,
+            format!(
+                "attached to {} machines, and only one of them held it",
+                disk.attached_to.len()
+            ),
+        ),
+        (Standing::Still { filesystem, node }, Some(Ok(())), _) => (
+            Consistency::Filesystem,
+            format!("{filesystem} on {node} held from before the PUT until Succeeded"),
+        ),
+        (Standing::Still { .. }, Some(Err(reason)), _) => (
+            Consistency::Crash,
+            format!("frozen, but not held until Succeeded: {reason}"),
+        ),
+        (Standing::Still { .. }, None, _) => (
+            Consistency::Crash,
+            "frozen, but nobody knows until when".to_owned(),
+        ),
+        (Standing::Moving { .. }, _, Attachment::Nowhere) => (
+            Consistency::Unmounted,
+            "attached nowhere before and after".to_owned(),
+        ),
+        (Standing::Moving { reason, .. }, _, Attachment::Changed(change)) => {
+            (Consistency::Crash, format!("{change}; {reason}"))
+        }
+        (Standing::Moving { reason, .. }, _, Attachment::Attached) => {
+            (Consistency::Crash, reason.clone())
+        }
+    };
+    Worth {
+        consistency,
+        reason,
+        frozen,
+    }
+}
+
+/// What a second look at a disk says that was attached nowhere at the first.
+pub(super) fn attachment(before: &Disk, after: &Disk) -> Attachment {
+    if before.unique_id != after.unique_id {
+        Attachment::Changed("the disk was replaced by another meanwhile".to_owned())
+    } else if after.attached_to.is_empty() {
+        Attachment::Nowhere
+    } else {
+        Attachment::Changed("the disk was attached meanwhile".to_owned())
+    }
+}
