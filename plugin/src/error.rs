@@ -6,7 +6,11 @@ use tonic::{Code, Status};
 
 use crate::{
     goplugin::CallError,
-    velero::{InitError, NameError, RequestError, Unwired},
+    location::LocationError,
+    ports::AzureError,
+    restore::RestoreError,
+    snapshot::SnapshotError,
+    velero::{InitError, NameError, RequestError},
 };
 
 /// An error and what caused it, in one line. Velero shows the message of a status and nothing else.
@@ -64,9 +68,64 @@ impl From<RequestError> for Status {
     }
 }
 
-impl From<Unwired> for Status {
-    fn from(error: Unwired) -> Self {
-        Self::new(Code::Unimplemented, report(&error))
+impl From<LocationError> for Status {
+    fn from(error: LocationError) -> Self {
+        let code = match &error {
+            LocationError::Config(_) | LocationError::Pv(_) => Code::InvalidArgument,
+            LocationError::Connect(_) | LocationError::NoCluster => Code::FailedPrecondition,
+            LocationError::Snapshot(error) => code_of_snapshot(error),
+            LocationError::Restore(error) => code_of_restore(error),
+        };
+        Self::new(code, report(&error))
+    }
+}
+
+fn code_of_snapshot(error: &SnapshotError) -> Code {
+    match error {
+        SnapshotError::InvalidVolume(_) | SnapshotError::InvalidSnapshot(_) => {
+            Code::InvalidArgument
+        }
+        SnapshotError::AzureUnable { source, .. } | SnapshotError::AzureRefused { source, .. } => {
+            code_of_azure(source)
+        }
+        SnapshotError::NotFrozen { .. } | SnapshotError::IncrementalElsewhere { .. } => {
+            Code::FailedPrecondition
+        }
+        SnapshotError::NotHeld { .. } => Code::Aborted,
+        SnapshotError::TimedOut { .. } => Code::DeadlineExceeded,
+        SnapshotError::Cancelled { .. } => Code::Cancelled,
+    }
+}
+
+fn code_of_restore(error: &RestoreError) -> Code {
+    match error {
+        RestoreError::InvalidSnapshot(_)
+        | RestoreError::InvalidVolume(_)
+        | RestoreError::InvalidZone { .. } => Code::InvalidArgument,
+        RestoreError::AzureUnable { source, .. } | RestoreError::AzureRefused { source, .. } => {
+            code_of_azure(source)
+        }
+        RestoreError::Unfinished { .. }
+        | RestoreError::Record { .. }
+        | RestoreError::NoSku { .. }
+        | RestoreError::OtherRegion { .. }
+        | RestoreError::SectorSize { .. } => Code::FailedPrecondition,
+        RestoreError::Cancelled { .. } => Code::Cancelled,
+    }
+}
+
+fn code_of_azure(error: &AzureError) -> Code {
+    match error {
+        AzureError::NotFound { .. } => Code::NotFound,
+        AzureError::Throttled { .. } => Code::ResourceExhausted,
+        AzureError::Unanswered { .. } => Code::Unavailable,
+        AzureError::Conflict { .. } => Code::Aborted,
+        AzureError::Refused {
+            status: 401 | 403, ..
+        } => Code::PermissionDenied,
+        AzureError::Refused { .. } => Code::FailedPrecondition,
+        AzureError::Failed { .. } => Code::Internal,
+        AzureError::Credentials(_) => Code::Unauthenticated,
     }
 }
 

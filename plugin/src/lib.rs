@@ -7,6 +7,7 @@ pub mod config;
 pub mod error;
 pub mod goplugin;
 pub mod install;
+pub mod location;
 pub mod log;
 pub mod model;
 pub mod ports;

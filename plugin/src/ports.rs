@@ -171,7 +171,7 @@ pub trait Holder: Send + Sync {
 /// A hold that has begun; dropping it lets go.
 #[async_trait]
 #[must_use = "dropping the hold thaws"]
-pub trait Hold: Send {
+pub trait Hold: Send + Sync {
     /// What became of each volume, in the order asked for.
     fn volumes(&self) -> &[VolumeHold];
 

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use stillpoint_plugin::{
     by_hand::{Command, Outcome},
     goplugin::{self, Environment, Parent, ServeError},
+    location::AzureLocations,
     log,
-    velero::{self, ALSO_SERVE, Flags, Served, Unwired},
+    velero::{self, ALSO_SERVE, Flags, Served},
 };
 
 /// As go-plugin's own plugins exit when a person starts them.
@@ -88,7 +89,7 @@ fn run(
         environment,
         parent,
         io::stdout(),
-        |routes, calls| velero::register(routes, calls, served, command, Unwired),
+        |routes, calls| velero::register(routes, calls, served, command, AzureLocations::default()),
     ));
     runtime.shutdown_background();
     let reason = reason?;

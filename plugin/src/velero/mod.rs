@@ -6,7 +6,6 @@ mod lister;
 mod names;
 mod service;
 mod snapshotter;
-mod unwired;
 
 use std::sync::Arc;
 
@@ -21,7 +20,6 @@ pub use initialized::InitError;
 pub use names::{ALSO_SERVE, NameError, OWN_NAME, PluginName, Served};
 pub use service::RequestError;
 pub use snapshotter::{Config, CreateSnapshot, CreateVolume, Location, Locations, VolumeInfo};
-pub use unwired::Unwired;
 
 /// Adds the services; `command` is how Velero called this program.
 pub fn register<L>(

@@ -1,1 +1,10 @@
-//! To be written.
+//! A node of a cluster on this machine: volumes mounted as a kubelet mounts them, programs that write to
+//! them, the agent and the plugin as processes, and a look at what the snapshots hold.
+
+pub mod agent;
+pub mod inspect;
+pub mod kubelet;
+pub mod programs;
+
+pub mod table;
+pub mod writers;

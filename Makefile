@@ -1,0 +1,53 @@
+# Two commands for a newcomer: `make demo` and `make test`. Everything else is listed by `make help`.
+
+CARGO ?= cargo
+GO ?= go
+# The stock Azure plugin to compare with in `make bench`; empty: only ours is measured.
+STOCK_PLUGIN ?=
+
+# Debian packages, by the program that needs them.
+PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
+	ip:iproute2 cc:gcc make:make
+MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
+
+.PHONY: help setup tools demo test bench lint release clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## what the machine lacks: Debian packages (as root), and says what it cannot get
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs (1.95 or newer)"; exit 1; }
+ifneq ($(MISSING),)
+	@test "$$(id -u)" = 0 || { echo "Debian packages are missing; as root: apt-get install $(MISSING)"; exit 1; }
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(MISSING)
+endif
+
+demo: setup ## snapshots of two busy disks, with and without a freeze, restored into another zone
+	@test "$$(id -u)" = 0 || { echo "the demo mounts filesystems: run it as root (sudo make demo)"; exit 1; }
+	$(CARGO) build --quiet --bins
+	@$(CARGO) run --quiet --package stillpoint-system --bin demo
+
+test: setup ## all tests: unit, real filesystems, whole system, Velero's own client code
+	@test "$$(id -u)" = 0 || { echo "the tests freeze real filesystems: run them as root (sudo make test)"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go is missing, for Velero's own client code: Go 1.25 or newer, https://go.dev/dl"; exit 1; }
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+	tests/velero/run
+
+bench: setup ## how long it takes, beside the plugin that STOCK_PLUGIN=PATH names; JSON in target/bench
+	@test "$$(id -u)" = 0 || { echo "the bench freezes real filesystems: run it as root (sudo make bench)"; exit 1; }
+	$(CARGO) build --release --bins
+	@STOCK_PLUGIN=$(STOCK_PLUGIN) $(CARGO) run --release --quiet --package stillpoint-system --bin bench
+
+release: ## the two programs, as they are shipped
+	$(CARGO) build --release --package stillpoint-plugin --package stillpoint-agent
+
+lint: ## format, clippy, licences and advisories
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
+	else echo "cargo-deny is not installed (cargo install cargo-deny --locked): dependency checks not run"; fi
+
+clean: ## everything that was built
+	$(CARGO) clean

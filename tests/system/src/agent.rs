@@ -1,0 +1,107 @@
+//! The node agent as a process, with a socket and a journal of its own.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::{kubelet::Kubelet, programs};
+
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running `stillpoint-agent serve`; told to stop when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    process: Child,
+    directory: PathBuf,
+}
+
+impl Agent {
+    /// Starts an agent for `kubelet` that keeps its files in `directory`, and waits for its socket.
+    pub fn start(kubelet: &Kubelet, directory: &Path) -> Result<Self> {
+        use std::os::unix::process::CommandExt as _;
+
+        std::fs::create_dir_all(directory)?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(directory.join("agent.log"))?;
+        let process = Command::new(programs::program(programs::AGENT)?)
+            .args(["serve", "--node-name", "node-1", "--kubelet-root"])
+            .arg(kubelet.root())
+            .arg("--journal")
+            .arg(directory.join("journal"))
+            .arg("--socket")
+            .arg(directory.join("agent.sock"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own, to be killed whole, as a container is.
+            .process_group(0)
+            .spawn()?;
+        let agent = Self {
+            process,
+            directory: directory.to_owned(),
+        };
+        let started = Instant::now();
+        while UnixStream::connect(agent.socket()).is_err() {
+            if started.elapsed() > STARTS_WITHIN {
+                bail!(
+                    "the agent does not listen on its socket; its log:\n{}",
+                    agent.log()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(agent)
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("agent.sock")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Sends a signal to the supervisor alone.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Kills supervisor and worker at once, as the end of a container does.
+    pub fn kill_container(&mut self) {
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+        let _ = self.process.wait();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.signal(Signal::TERM);
+        let told = Instant::now();
+        while told.elapsed() < STARTS_WITHIN {
+            match self.process.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
+        self.kill_container();
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "the agent's log:\n{}", self.log());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The files of a kubelet: where it mounts volumes, and what it writes down about them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use stillpoint_loopfs::Mounted;
+
+const DRIVER: &str = "disk.csi.azure.com";
+
+/// A kubelet's root directory (`/var/lib/kubelet` on a node).
+#[derive(Debug)]
+pub struct Kubelet {
+    root: PathBuf,
+}
+
+/// A volume that a pod uses: staged for the node, bound into the pod.
+#[derive(Debug)]
+pub struct PodVolume {
+    // Unmounted in this order.
+    bind: Option<BindMount>,
+    /// The filesystem of the disk, where the node staged it.
+    pub staged: Mounted,
+}
+
+#[derive(Debug)]
+struct BindMount(PathBuf);
+
+impl Kubelet {
+    /// The kubelet whose root is `root`, created if missing.
+    pub fn at(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root)?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
+    }
+
+    /// Its root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Mounts the disk in `image` as the CSI driver's volume `handle`, as PV `pv` into pod `pod`.
+    pub fn mount_csi(&self, handle: &str, pv: &str, pod: &str, image: &Path) -> Result<PodVolume> {
+        let hash: String = Sha256::digest(handle)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let staging = self
+            .root
+            .join("plugins/kubernetes.io/csi")
+            .join(DRIVER)
+            .join(hash);
+        let staged = Mounted::image(image, &staging.join("globalmount"), "")?;
+        let facts = json!({ "driverName": DRIVER, "volumeHandle": handle });
+        fs::write(staging.join("vol_data.json"), facts.to_string())?;
+
+        let volume = self
+            .root
+            .join(format!("pods/{pod}/volumes/kubernetes.io~csi/{pv}"));
+        let bind = BindMount::new(staged.path(), &volume.join("mount"))?;
+        let facts = json!({
+            "attachmentID": format!("csi-{pod}"),
+            "driverName": DRIVER,
+            "nodeName": "node-1",
+            "specVolID": pv,
+            "volumeHandle": handle,
+            "volumeLifecycleMode": "Persistent",
+        });
+        fs::write(volume.join("vol_data.json"), facts.to_string())?;
+        Ok(PodVolume {
+            bind: Some(bind),
+            staged,
+        })
+    }
+}
+
+impl PodVolume {
+    /// Where the pod sees it.
+    pub fn path(&self) -> &Path {
+        self.bind
+            .as_ref()
+            .map_or(self.staged.path(), |bind| &bind.0)
+    }
+
+    /// The pod goes; the volume stays staged.
+    pub fn leave_pod(&mut self) {
+        self.bind = None;
+    }
+}
+
+impl BindMount {
+    fn new(source: &Path, target: &Path) -> Result<Self> {
+        fs::create_dir_all(target)?;
+        let status = Command::new("mount")
+            .arg("--bind")
+            .args([source, target])
+            .status()?;
+        ensure!(
+            status.success(),
+            "cannot bind {} to {}",
+            source.display(),
+            target.display()
+        );
+        Ok(Self(target.to_owned()))
+    }
+}
+
+impl Drop for BindMount {
+    fn drop(&mut self) {
+        // A frozen filesystem's bind mount can be unmounted all the same.
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
