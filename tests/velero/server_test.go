@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -144,4 +145,11 @@ func (l *logbook) find(message string) *logrus.Entry {
 		}
 	}
 	return nil
+}
+
+// Whether anybody wrote it, also go-plugin's own code.
+func (l *logbook) contains(message string) bool {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return slices.ContainsFunc(l.entries, func(entry logrus.Entry) bool { return strings.Contains(entry.Message, message) })
 }
