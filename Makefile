@@ -25,23 +25,23 @@ endif
 
 demo: setup ## snapshots of two busy disks, with and without a freeze, restored into another zone
 	@test "$$(id -u)" = 0 || { echo "the demo mounts filesystems: run it as root (sudo make demo)"; exit 1; }
-	$(CARGO) build --quiet --bins
-	@$(CARGO) run --quiet --package stillpoint-system --bin demo
+	@echo "Building…"
+	@$(CARGO) build --quiet --workspace --bins
+	@target/debug/demo
 
 test: setup ## all tests: unit, real filesystems, whole system, Velero's own client code
 	@test "$$(id -u)" = 0 || { echo "the tests freeze real filesystems: run them as root (sudo make test)"; exit 1; }
 	@command -v $(GO) >/dev/null || { echo "Go is missing, for Velero's own client code: Go 1.25 or newer, https://go.dev/dl"; exit 1; }
-	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 	tests/velero/run
 
 bench: setup ## how long it takes, beside the plugin that STOCK_PLUGIN=PATH names; JSON in target/bench
 	@test "$$(id -u)" = 0 || { echo "the bench freezes real filesystems: run it as root (sudo make bench)"; exit 1; }
-	$(CARGO) build --release --bins
-	@STOCK_PLUGIN=$(STOCK_PLUGIN) $(CARGO) run --release --quiet --package stillpoint-system --bin bench
+	$(CARGO) build --release --workspace --bins
+	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/release/bench
 
 release: ## the two programs, as they are shipped
-	$(CARGO) build --release --package stillpoint-plugin --package stillpoint-agent
+	$(CARGO) build --release --workspace --bins
 
 lint: ## format, clippy, licences and advisories
 	$(CARGO) fmt --all --check

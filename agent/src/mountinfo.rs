@@ -108,6 +108,10 @@ impl MountTable {
         self.0.iter().find(|mount| mount.id == id)
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Mount> {
+        self.0.iter()
+    }
+
     /// All mounts of one filesystem.
     pub(crate) fn of(&self, device: Device) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(move |mount| mount.device == device)

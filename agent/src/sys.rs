@@ -56,23 +56,20 @@ pub(crate) struct Signals(File);
 impl Signals {
     /// SIGTERM and SIGINT (told apart from the rest by [`Signals::drain`]) and SIGCHLD, which only wakes a poll.
     pub(crate) fn block() -> io::Result<Self> {
-        // SAFETY: `set` is initialised by sigemptyset before it is read; all pointers are to locals.
-        let fd = unsafe {
-            let mut set: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&mut set);
-            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD] {
-                libc::sigaddset(&mut set, signal);
-            }
-            if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-        };
+        let set = signal_set();
+        mask(libc::SIG_BLOCK, &set)?;
+        // SAFETY: `set` lives through the call, which only reads it.
+        let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: signalfd returned a descriptor that nothing else owns.
         Ok(Self(File::from(unsafe { OwnedFd::from_raw_fd(fd) })))
+    }
+
+    /// Undoes [`Signals::block`] in a process that was started with its mask, as every child is.
+    pub(crate) fn unblock() -> io::Result<()> {
+        mask(libc::SIG_UNBLOCK, &signal_set())
     }
 
     /// Takes all pending signals; whether one of them asks the process to end.
@@ -90,5 +87,25 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+fn signal_set() -> libc::sigset_t {
+    // SAFETY: sigset_t is plain data that sigemptyset initialises; all pointers are to a local.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD] {
+            libc::sigaddset(&mut set, signal);
+        }
+        set
+    }
+}
+
+fn mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: `set` lives through the call, which only reads it; no old mask is asked for.
+    match unsafe { libc::pthread_sigmask(how, set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
     }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -23,11 +23,15 @@ use crate::{
     kernel::Linux,
     ledger::Books,
     service::Service,
+    sys::Signals,
     ttl::TtlHolds,
     volume::{Protected, Resolver},
 };
 
-/// How long clients may take to read their last words.
+/// What a client has not read is lost to it when it writes to a closed connection; so that stays for a moment after the
+/// last Thawed.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long connections may take to close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why the worker cannot run.
@@ -47,6 +51,7 @@ pub(crate) enum WorkerError {
 
 /// Runs until it is told to end or its supervisor is gone.
 pub(crate) fn run(options: &ServeOptions) -> Result<(), WorkerError> {
+    Signals::unblock().map_err(|error| WorkerError::Start("signals", error))?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let control = stdin
         .and_then(Control::inherited)
@@ -94,7 +99,11 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
             return ended.map_err(|error| WorkerError::Start("server", error.into()))?.map_err(Into::into);
         }
     }
+    let told = !holds.list().is_empty();
     holds.stop().await;
+    if told {
+        sleep(LAST_WORDS).await;
+    }
     closed.cancel();
     // A client that does not read keeps nobody.
     let _ = timeout(FAREWELL, server).await;

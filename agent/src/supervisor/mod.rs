@@ -25,13 +25,11 @@ use thiserror::Error;
 use self::{
     held::Held,
     process::{BackOff, Worker},
-    recover::Found,
 };
 use crate::{
     cli::ServeOptions,
     control::{Message, monotonic},
     journal::{Journal, JournalError, Lock},
-    mountinfo::MountTable,
     sys::Signals,
 };
 
@@ -70,6 +68,7 @@ pub(crate) fn run(options: &ServeOptions) -> Result<(), SupervisorError> {
         unreachable: HashSet::new(),
         look: Duration::ZERO,
         start: Duration::ZERO,
+        settle: Duration::ZERO,
         back_off: BackOff::new(),
         stopping: None,
         served: false,
@@ -88,8 +87,10 @@ struct Supervisor<'a> {
     unreachable: HashSet<String>,
     /// When to look into the journal again.
     look: Duration,
-    /// When to start the next worker.
+    /// When to start the next worker,
     start: Duration,
+    /// and until when that waits for what the last one left to be thawed.
+    settle: Duration,
     back_off: BackOff,
     /// When the worker is killed, once it was told to stop.
     stopping: Option<Duration>,
@@ -101,12 +102,7 @@ impl Supervisor<'_> {
     fn run(mut self) -> Result<(), SupervisorError> {
         self.recover();
         self.look = monotonic() + LOOK;
-        self.start = monotonic()
-            + if self.held.is_empty() {
-                Duration::ZERO
-            } else {
-                SETTLE
-            };
+        self.settle = monotonic() + SETTLE;
         loop {
             self.receive();
             self.reap()?;
@@ -206,64 +202,10 @@ impl Supervisor<'_> {
                 thawing = left,
                 "the worker died; starting another"
             );
-            self.start = now + if left == 0 { pause } else { pause.max(SETTLE) };
+            self.start = now + pause;
+            self.settle = now + SETTLE;
         }
         Ok(())
-    }
-
-    /// Turns what the journal names, and nobody holds, into something to thaw. While a worker runs only the keys known
-    /// as `unreachable` are looked at: the others are the worker's.
-    fn recover(&mut self) {
-        let waiting = std::mem::take(&mut self.unreachable);
-        let entries = match self.journal.entries() {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::error!(%error, "journal {} unreadable", self.journal.directory().display());
-                self.unreachable = waiting;
-                return;
-            }
-        };
-        if entries.is_empty() {
-            return;
-        }
-        let table = MountTable::read().unwrap_or_default();
-        for (key, entry) in entries {
-            let known = waiting.contains(&key);
-            let is_workers = self.worker.is_some() && !known;
-            if is_workers || self.held.iter().any(|held| held.key == key) {
-                continue;
-            }
-            let Some(entry) = entry else {
-                self.forget(&key, None, "it was cut off before FIFREEZE");
-                continue;
-            };
-            let device = entry.device.to_string();
-            match recover::find(&entry, &table) {
-                Found::Filesystem(root) => {
-                    let mut held = Held::new(key, device, entry.mount_point, root, Duration::ZERO);
-                    held.orphan = true;
-                    self.held.push(held);
-                }
-                Found::Nothing(reason) => self.forget(&key, Some(device), reason),
-                Found::Unreachable(error) => {
-                    if !known {
-                        tracing::error!(
-                            device,
-                            error,
-                            "journalled filesystem not reached; trying on"
-                        );
-                    }
-                    self.unreachable.insert(key);
-                }
-            }
-        }
-    }
-
-    fn forget(&self, key: &str, device: Option<String>, reason: &str) {
-        match self.journal.remove(key) {
-            Ok(()) => tracing::info!(device, reason, "journal entry resolved"),
-            Err(error) => tracing::warn!(device, %error, "journal entry not removed"),
-        }
     }
 
     fn thaw(&mut self) {
@@ -289,9 +231,9 @@ impl Supervisor<'_> {
     }
 
     fn start_worker(&mut self) {
-        let settled = self.held.is_empty() || self.start <= monotonic();
-        let due = self.start <= monotonic() || (!self.served && settled);
-        if self.worker.is_some() || self.stopping.is_some() || !due || !settled {
+        let now = monotonic();
+        let settled = self.held.is_empty() || self.settle <= now;
+        if self.worker.is_some() || self.stopping.is_some() || self.start > now || !settled {
             return;
         }
         match Worker::start(self.options) {
@@ -327,7 +269,8 @@ impl Supervisor<'_> {
             due.push(self.look);
         }
         match (&self.worker, self.stopping) {
-            (None, None) => due.push(self.start),
+            (None, None) if self.held.is_empty() => due.push(self.start),
+            (None, None) => due.push(self.settle.max(self.start)),
             // Told to stop, killed when that took too long.
             (Some(worker), Some(end)) if end <= now => {
                 worker.signal(Signal::KILL);

@@ -27,6 +27,8 @@ mod pace;
 mod poller;
 mod retry;
 mod snapshot_map;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod transport;
 mod variables;

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Fault, Identity, LabError, NewDisk, ResourceId, Settings,
-    arm::{disks, lifecycle, snapshots},
+    arm::{lifecycle, snapshots, views},
     shared::Shared,
 };
 
@@ -205,7 +205,7 @@ async fn list_disks(State(shared): Lab) -> Json<Value> {
 }
 
 fn disk_view(disk: &crate::world::Disk) -> Value {
-    json!({"id": disk.id, "file": disk.file, "disk": disks::view(disk)})
+    json!({"id": disk.id, "file": disk.file, "disk": views::disk(disk)})
 }
 
 async fn create_disk(State(shared): Lab, body: bytes::Bytes) -> Result<Json<Value>, Refused> {

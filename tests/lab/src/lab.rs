@@ -5,25 +5,21 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
-    thread,
+    sync::Arc,
 };
 
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
+use self::run::Running;
 use crate::{
-    Credential, Identity, ResourceId, Settings, control,
-    shared::Shared,
-    store::Store,
-    web::{Door, listener::listen, tls},
+    Credential, Identity, ResourceId, Settings, shared::Shared, store::Store, web::tls,
     world::World,
 };
 
 pub use self::manage::NewDisk;
 
 mod manage;
+mod run;
 
 /// Why a lab does not start, or does not do what it is told.
 #[derive(Debug, thiserror::Error)]
@@ -102,16 +98,10 @@ pub struct Lab {
     endpoints: Endpoints,
     ca: String,
     identity: Identity,
-    shared: Option<Arc<Shared>>,
-    end: CancellationToken,
-    thread: Option<thread::JoinHandle<()>>,
-    _temporary: Option<tempfile::TempDir>,
-}
-
-/// What the lab's thread hands out once it listens.
-struct Ready {
+    // Dropped in this order: the threads end, the store unmounts its pool, its image goes.
+    _running: Running,
     shared: Arc<Shared>,
-    addresses: [SocketAddr; 3],
+    _temporary: Option<tempfile::TempDir>,
 }
 
 /// The resource group that a lab begins with.
@@ -156,25 +146,8 @@ impl Lab {
         world.add_subscription(&subscription, &tenant);
         world.identities.push(identity.clone());
 
-        let end = CancellationToken::new();
-        let (sender, receiver) = mpsc::channel();
-        let ending = end.clone();
-        let thread = thread::Builder::new().name("lab".into()).spawn(move || {
-            run(world, store, Arc::new(tls), ending, &sender);
-        })?;
-        let ready = receiver
-            .recv()
-            .map_err(|_| LabError::Thread("it never listened".into()))?;
-        let Ready {
-            shared,
-            addresses: [cloud, imds, control],
-        } = match ready {
-            Ok(ready) => ready,
-            Err(error) => {
-                let _ = thread.join();
-                return Err(error);
-            }
-        };
+        let (running, shared, [cloud, imds, control]) =
+            Running::start(world, store, Arc::new(tls))?;
         let (ca_file, credentials_file) = (directory.join("ca.pem"), directory.join("credentials"));
         let lab = Self {
             endpoints: Endpoints {
@@ -190,9 +163,8 @@ impl Lab {
             },
             ca,
             identity,
-            shared: Some(shared),
-            end,
-            thread: Some(thread),
+            _running: running,
+            shared,
             _temporary: temporary,
         };
         lab.add_resource_group(&subscription, GROUP, "westeurope")?;
@@ -211,7 +183,7 @@ impl Lab {
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        self.shared.as_ref().expect("it is taken only in drop")
+        &self.shared
     }
 
     /// Addresses and first IDs.
@@ -301,92 +273,4 @@ impl Lab {
             name,
         )
     }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.end.cancel();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        // The last reference: the store unmounts its pool.
-        self.shared = None;
-    }
-}
-
-fn run(
-    world: World,
-    store: Store,
-    tls: Arc<rustls::ServerConfig>,
-    end: CancellationToken,
-    ready: &mpsc::Sender<Result<Ready, LabError>>,
-) {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder
-        .worker_threads(2)
-        .thread_name("lab-worker")
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = ready.send(Err(error.into()));
-            return;
-        }
-    };
-    let handle = runtime.handle().clone();
-    runtime.block_on(async {
-        let addresses = [
-            (world.settings.listen, "listen"),
-            (world.settings.imds, "imds"),
-            (world.settings.control, "control"),
-        ];
-        let mut doors = Vec::new();
-        for (address, door) in addresses {
-            match bind(address, door).await {
-                Ok(bound) => doors.push(bound),
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                    return;
-                }
-            }
-        }
-        let shared = Shared::new(world, store, handle);
-        let Ok([cloud, imds, control]) = <[_; 3]>::try_from(doors) else {
-            return;
-        };
-        let addresses = [cloud.1, imds.1, control.1];
-        let acceptor = tokio_rustls::TlsAcceptor::from(tls);
-        let cloud = listen(
-            Arc::clone(&shared),
-            cloud.0,
-            Some(acceptor),
-            Door::Cloud,
-            end.clone(),
-        );
-        let imds = listen(
-            Arc::clone(&shared),
-            imds.0,
-            None,
-            Door::Metadata,
-            end.clone(),
-        );
-        let control = control::serve(Arc::clone(&shared), control.0, end.clone());
-        let _ = ready.send(Ok(Ready { shared, addresses }));
-        tokio::join!(cloud, imds, control);
-    });
-}
-
-async fn bind(
-    address: SocketAddr,
-    door: &'static str,
-) -> Result<(TcpListener, SocketAddr), LabError> {
-    let failed = |source| LabError::Listen {
-        address,
-        door,
-        source,
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    Ok((listener, local))
 }

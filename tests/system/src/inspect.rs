@@ -57,7 +57,7 @@ pub fn journal(image: &Path, kind: Kind) -> Result<Journal> {
                 .any(|line| other.iter().any(|item| line.contains(item)));
             let words = match clean {
                 true => "log empty".to_owned(),
-                false => format!("{pending} transactions in the log"),
+                false => format!("{pending} log records"),
             };
             Ok(Journal { clean, words })
         }

@@ -2,9 +2,11 @@
 //! them, the agent and the plugin as processes, and a look at what the snapshots hold.
 
 pub mod agent;
+pub mod demo;
 pub mod inspect;
 pub mod kubelet;
 pub mod programs;
 
+pub mod rig;
 pub mod table;
 pub mod writers;

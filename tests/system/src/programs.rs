@@ -1,47 +1,55 @@
 //! The programs under test, built from this tree.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-};
+use std::{env, path::PathBuf, process::Command, sync::OnceLock};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// The plugin that Velero runs.
 pub const PLUGIN: &str = "velero-plugin-stillpoint";
 /// The node agent.
 pub const AGENT: &str = "stillpoint-agent";
 
-/// The path of a program of this workspace, built at the first call in the profile of the caller.
+/// The path of a program of this workspace. A test builds it at the first call, so that it is never stale; the demo
+/// and the bench stand beside it.
 pub fn program(name: &str) -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let directory = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    match directory {
-        Ok(directory) => Ok(directory.join(name)),
+    static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| directory().map_err(|error| format!("{error:#}")));
+    let program = match directory {
+        Ok(directory) => directory.join(name),
         Err(message) => bail!("{message}"),
+    };
+    ensure!(
+        program.exists(),
+        "{} is missing: make it with `make test` or `make demo`",
+        program.display()
+    );
+    Ok(program)
+}
+
+fn directory() -> Result<PathBuf> {
+    let executable = env::current_exe()?;
+    let directory = executable
+        .parent()
+        .context("an executable is in a directory")?;
+    match directory.parent() {
+        Some(profile) if directory.ends_with("deps") => {
+            build()?;
+            Ok(profile.to_owned())
+        }
+        _ => Ok(directory.to_owned()),
     }
 }
 
-fn build() -> Result<PathBuf> {
-    let executable = env::current_exe()?;
-    let directory = executable
-        .ancestors()
-        .skip(1)
-        .find(|path| !path.ends_with("deps"))
-        .context("no directory above this executable")?;
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--bins", "--package=stillpoint-plugin"]);
-    cargo
-        .arg("--package=stillpoint-agent")
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    if directory.ends_with("release") {
-        cargo.arg("--release");
-    }
-    let status = cargo.status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo could not build the programs under test ({status})");
-    }
-    Ok(Path::new(directory).to_owned())
+/// With all targets of the workspace, as `make test` does: else features, and so all crates, would be built twice.
+fn build() -> Result<()> {
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--workspace", "--all-targets"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(
+        status.success(),
+        "cargo could not build the programs under test ({status})"
+    );
+    Ok(())
 }

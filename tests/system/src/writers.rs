@@ -31,7 +31,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes files that carry their own checksum, each fsync'd, renamed into place, and now and then deleted.
+    /// Writes files that carry their own checksum, each fsync'd and renamed into place.
     pub fn files(directory: &Path) -> Result<Self> {
         let directory = directory.join("files");
         fs::create_dir_all(&directory)?;
@@ -109,9 +109,6 @@ fn write_file(root: &Path, number: u64) -> Result<()> {
     file.write_all(&body)?;
     file.sync_all()?;
     fs::rename(new, kept)?;
-    if number >= 1000 && number.is_multiple_of(FILES_IN_A_DIRECTORY) {
-        fs::remove_dir_all(root.join((number / FILES_IN_A_DIRECTORY - 20).to_string()))?;
-    }
     Ok(())
 }
 

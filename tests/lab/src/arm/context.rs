@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::refusal::Refusal;
+use super::refusal::{LinkedDenial, Refusal};
 use crate::{ResourceId, glob, shared::Shared, web::Call, world::World};
 
 /// Whom a token speaks for.
@@ -59,14 +59,14 @@ impl Context<'_> {
             return Ok(());
         }
         let Principal { client, object, .. } = self.principal;
-        Err(Refusal::LinkedDenied {
+        Err(Refusal::LinkedDenied(Box::new(LinkedDenial {
             client: client.clone(),
             object: object.clone(),
             action: action.into(),
             scope: scope.to_string(),
             linked_action: linked_action.into(),
             linked_scope: linked_scope.to_string(),
-        })
+        })))
     }
 
     /// Notes read-only members of the body in the log.

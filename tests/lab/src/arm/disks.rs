@@ -1,20 +1,19 @@
 //! `Microsoft.Compute/disks`: PUT, PATCH, GET, DELETE.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    body::{self, Body, DiskProperties, Encryption},
+    body::{self, Body, DiskProperties},
     context::Context,
     disk_rules::{self, Source},
-    lifecycle, operations,
+    lifecycle, operations, protection,
     refusal::Refusal,
-    rules::{self, Access},
+    rules, views,
 };
 use crate::{
     Kind, Moment, ResourceId, Sku,
     shared::Shared,
-    sku::premium_tier,
     store,
     web::Answer,
     world::{Disk, Provisioning, World},
@@ -35,7 +34,7 @@ pub(crate) fn put(context: &mut Context<'_>, id: &ResourceId) -> Result<Answer, 
     let world = &mut *context.world;
     let retry_after = world.settings.retry_after;
     let operation = operations::begin(world, arrived, id, &disk.location, false, retry_after);
-    let mut shown = view(&disk);
+    let mut shown = views::disk(&disk);
     shown["properties"]["provisioningState"] = json!("Updating");
     let disk = Disk {
         operation: operation.clone(),
@@ -129,27 +128,7 @@ fn check(
     properties: &DiskProperties,
 ) -> Result<(), Refusal> {
     disk_rules::performance(sku, gib, properties)?;
-    rules::one_of(
-        "osType",
-        properties.os_type.as_deref(),
-        &["Linux", "Windows"],
-    )?;
-    rules::one_of(
-        "hyperVGeneration",
-        properties.hyper_v_generation.as_deref(),
-        &["V1", "V2"],
-    )?;
-    rules::encryption(world, location, properties.encryption.as_ref())?;
-    rules::access(
-        world,
-        location,
-        &Access {
-            policy: properties.network_access_policy.as_deref(),
-            disk_access: properties.disk_access_id.as_deref(),
-            public: properties.public_network_access.as_deref(),
-            auth_mode: properties.data_access_auth_mode.as_deref(),
-        },
-    )
+    protection::check(world, location, properties)
 }
 
 /// PUT on an existing disk (`whole`), or PATCH: what is named changes, if it can.
@@ -238,7 +217,7 @@ pub(crate) fn update(
         operation: operation.clone(),
         ..disk
     };
-    let shown = view(&changed);
+    let shown = views::disk(&changed);
     world.disks.insert(id.key(), changed);
     lifecycle::update(context, id, &operation, arrived.instant + duration);
     Ok(operations::accepted(
@@ -299,95 +278,4 @@ fn not_busy(disk: &Disk) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-/// As GET shows it.
-pub(crate) fn view(disk: &Disk) -> Value {
-    let mut properties = body::to_map(&disk.properties);
-    let mut set = |name: &str, value: Value| {
-        properties.insert(name.into(), value);
-    };
-    let (iops, mbps) = match disk.properties.tier.as_deref() {
-        Some(tier) => crate::sku::PREMIUM_TIERS
-            .iter()
-            .find(|(name, ..)| *name == tier)
-            .map_or_else(
-                || disk.sku.performance(disk.size_gib),
-                |(.., performance)| *performance,
-            ),
-        None => disk.sku.performance(disk.size_gib),
-    };
-    set("diskSizeGB", json!(disk.size_gib));
-    set(
-        "diskIOPSReadWrite",
-        json!(disk.properties.iops.unwrap_or(iops)),
-    );
-    set(
-        "diskMBpsReadWrite",
-        json!(disk.properties.mbps.unwrap_or(mbps)),
-    );
-    if disk.sku.premium() {
-        let tier = disk.properties.tier.clone();
-        set(
-            "tier",
-            json!(tier.unwrap_or_else(|| premium_tier(disk.size_gib).0.into())),
-        );
-    }
-    set(
-        "encryption",
-        shown_encryption(disk.properties.encryption.as_ref()),
-    );
-    let policy = disk.properties.network_access_policy.clone();
-    set(
-        "networkAccessPolicy",
-        json!(policy.unwrap_or_else(|| "AllowAll".into())),
-    );
-    let public = disk.properties.public_network_access.clone();
-    set(
-        "publicNetworkAccess",
-        json!(public.unwrap_or_else(|| "Enabled".into())),
-    );
-    set("timeCreated", json!(disk.created.to_string()));
-    set("provisioningState", json!(disk.state.name()));
-    let attached = if disk.attached_to.is_some() {
-        "Attached"
-    } else {
-        "Unattached"
-    };
-    set("diskState", json!(attached));
-    set("diskSizeBytes", json!(disk.size_gib << 30));
-    set("uniqueId", json!(disk.unique_id));
-    if let Some(source) = &disk.source_unique_id {
-        properties["creationData"]["sourceUniqueId"] = json!(source);
-    }
-    let mut view = json!({
-        "name": disk.id.name,
-        "id": disk.id.to_string(),
-        "type": "Microsoft.Compute/disks",
-        "location": disk.location,
-    });
-    if let Some(tags) = &disk.tags {
-        view["tags"] = json!(tags);
-    }
-    if let Some(machine) = &disk.attached_to {
-        view["managedBy"] = json!(machine);
-    }
-    if !disk.zones.is_empty() {
-        view["zones"] = json!(disk.zones);
-    }
-    view["sku"] = json!({"name": disk.sku, "tier": disk.sku.tier()});
-    view["properties"] = Value::Object(properties);
-    view
-}
-
-/// The type is always there; it follows from the set if only that was given.
-pub(crate) fn shown_encryption(encryption: Option<&Encryption>) -> Value {
-    let set = encryption.and_then(|encryption| encryption.disk_encryption_set_id.as_ref());
-    let kind = encryption.and_then(|encryption| encryption.kind.as_deref());
-    match set {
-        Some(set) => {
-            json!({"type": kind.unwrap_or("EncryptionAtRestWithCustomerKey"), "diskEncryptionSetId": set})
-        }
-        None => json!({"type": "EncryptionAtRestWithPlatformKey"}),
-    }
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{context::Context, disks, refusal::Refusal, snapshots};
+use super::{context::Context, refusal::Refusal, views};
 use crate::{
     Kind, ResourceId, Sku,
     shared::Shared,
@@ -35,14 +35,14 @@ pub(crate) fn resources(
             .disks
             .values()
             .filter(|disk| here(&disk.id))
-            .map(disks::view)
+            .map(views::disk)
             .collect(),
         Kind::Snapshot => context
             .world
             .snapshots
             .values()
             .filter(|snapshot| here(&snapshot.id))
-            .map(snapshots::view)
+            .map(views::snapshot)
             .collect(),
         Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => {
             return Err(Refusal::NotSimulated(format!("a list of {}", kind.name())));

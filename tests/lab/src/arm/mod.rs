@@ -11,10 +11,13 @@ pub(crate) mod disks;
 pub(crate) mod lifecycle;
 mod lists;
 pub(crate) mod operations;
+mod protection;
 pub(crate) mod refusal;
 mod route;
 pub(crate) mod rules;
+mod snapshot_rules;
 pub mod snapshots;
+pub(crate) mod views;
 
 use std::sync::Arc;
 
@@ -227,7 +230,7 @@ fn resource(
                 .disks
                 .get(&id.key())
                 .ok_or_else(|| disks::missing(id))?;
-            Ok(Answer::json(StatusCode::OK, &disks::view(disk)))
+            Ok(Answer::json(StatusCode::OK, &views::disk(disk)))
         }
         (Kind::Snapshot, "PUT") => snapshots::put(context, id),
         (Kind::Snapshot, "DELETE") => snapshots::delete(context, id),
@@ -242,7 +245,7 @@ fn resource(
                 .snapshots
                 .get(&id.key())
                 .ok_or_else(|| disks::missing(id))?;
-            Ok(Answer::json(StatusCode::OK, &snapshots::view(snapshot)))
+            Ok(Answer::json(StatusCode::OK, &views::snapshot(snapshot)))
         }
         (Kind::DiskEncryptionSet | Kind::DiskAccess, "GET") => {
             let (id, location) = context

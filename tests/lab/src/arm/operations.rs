@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{context::Context, disks, refusal::Refusal, snapshots};
+use super::{context::Context, refusal::Refusal, views};
 use crate::{Kind, Moment, ResourceId, web::Answer, world::World};
 
 /// An operation. The lab forgets none.
@@ -92,8 +92,8 @@ pub(crate) fn fail(world: &mut World, id: &str, at: Moment, code: &str, message:
 
 fn view(world: &World, target: &ResourceId) -> Option<Value> {
     match target.kind {
-        Kind::Disk => world.disks.get(&target.key()).map(disks::view),
-        Kind::Snapshot => world.snapshots.get(&target.key()).map(snapshots::view),
+        Kind::Disk => world.disks.get(&target.key()).map(views::disk),
+        Kind::Snapshot => world.snapshots.get(&target.key()).map(views::snapshot),
         Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => None,
     }
 }

@@ -5,6 +5,22 @@ use serde_json::json;
 
 use crate::web::Answer;
 
+/// What is allowed by itself, but needs something on another resource that is not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "The client '{client}' with object id '{object}' has permission to perform action '{action}' on scope '{scope}'; \
+     however, it does not have permission to perform action(s) '{linked_action}' on the linked scope(s) \
+     '{linked_scope}' (respectively) or the linked scope(s) are invalid."
+)]
+pub(crate) struct LinkedDenial {
+    pub(crate) client: String,
+    pub(crate) object: String,
+    pub(crate) action: String,
+    pub(crate) scope: String,
+    pub(crate) linked_action: String,
+    pub(crate) linked_scope: String,
+}
+
 /// An error answer of ARM or of `Microsoft.Compute`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -38,19 +54,8 @@ pub(crate) enum Refusal {
         action: String,
         scope: String,
     },
-    #[error(
-        "The client '{client}' with object id '{object}' has permission to perform action '{action}' on scope '{scope}'; \
-         however, it does not have permission to perform action(s) '{linked_action}' on the linked scope(s) \
-         '{linked_scope}' (respectively) or the linked scope(s) are invalid."
-    )]
-    LinkedDenied {
-        client: String,
-        object: String,
-        action: String,
-        scope: String,
-        linked_action: String,
-        linked_scope: String,
-    },
+    #[error("{0}")]
+    LinkedDenied(Box<LinkedDenial>),
     #[error("The api-version query parameter (?api-version=) is required for all requests.")]
     NoApiVersion,
     #[error(
@@ -183,7 +188,7 @@ impl Refusal {
             ),
             Self::Tenant { .. } => (StatusCode::UNAUTHORIZED, "InvalidAuthenticationTokenTenant"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "AuthorizationFailed"),
-            Self::LinkedDenied { .. } => (StatusCode::FORBIDDEN, "LinkedAuthorizationFailed"),
+            Self::LinkedDenied(_) => (StatusCode::FORBIDDEN, "LinkedAuthorizationFailed"),
             Self::NoApiVersion => (StatusCode::BAD_REQUEST, "MissingApiVersionParameter"),
             Self::ApiVersion { .. } => (StatusCode::BAD_REQUEST, "NoRegisteredProviderFound"),
             Self::SubscriptionForm(_) => (StatusCode::BAD_REQUEST, "InvalidSubscriptionId"),

@@ -1,10 +1,7 @@
-//! Azure's rules that disks and snapshots share: names, tags, places, access, encryption.
+//! Azure's rules that disks and snapshots share: names, tags, places, SKUs.
 
-use super::{
-    body::{Encryption, Tags},
-    refusal::Refusal,
-};
-use crate::{Kind, ResourceId, Settings, Sku, world::World};
+use super::{body::Tags, refusal::Refusal};
+use crate::{Kind, ResourceId, Settings, Sku};
 
 /// 1 to 80 word characters, `-` and `.`; a word character first, none of `-.` last.
 pub(crate) fn name(kind: Kind, name: &str) -> Result<(), Refusal> {
@@ -144,102 +141,6 @@ pub(crate) fn zones(
             ),
         )),
         [_] => Ok(()),
-    }
-}
-
-/// `networkAccessPolicy`, `diskAccessId`, `publicNetworkAccess`, `dataAccessAuthMode`.
-pub(crate) struct Access<'a> {
-    pub(crate) policy: Option<&'a str>,
-    pub(crate) disk_access: Option<&'a str>,
-    pub(crate) public: Option<&'a str>,
-    pub(crate) auth_mode: Option<&'a str>,
-}
-
-pub(crate) fn access(world: &World, location: &str, access: &Access<'_>) -> Result<(), Refusal> {
-    one_of(
-        "networkAccessPolicy",
-        access.policy,
-        &["AllowAll", "AllowPrivate", "DenyAll"],
-    )?;
-    one_of(
-        "publicNetworkAccess",
-        access.public,
-        &["Enabled", "Disabled"],
-    )?;
-    one_of(
-        "dataAccessAuthMode",
-        access.auth_mode,
-        &["None", "AzureActiveDirectory"],
-    )?;
-    match (access.policy == Some("AllowPrivate"), access.disk_access) {
-        (true, Some(id)) => registered(world, Kind::DiskAccess, location, "diskAccessId", id),
-        (true, None) => Err(Refusal::Missing("diskAccessId")),
-        (false, Some(_)) => Err(Refusal::parameter(
-            "diskAccessId",
-            "diskAccessId can only be set with networkAccessPolicy AllowPrivate.",
-        )),
-        (false, None) => Ok(()),
-    }
-}
-
-pub(crate) fn encryption(
-    world: &World,
-    location: &str,
-    encryption: Option<&Encryption>,
-) -> Result<(), Refusal> {
-    let Some(Encryption {
-        disk_encryption_set_id,
-        kind,
-    }) = encryption
-    else {
-        return Ok(());
-    };
-    let kinds = [
-        "EncryptionAtRestWithPlatformKey",
-        "EncryptionAtRestWithCustomerKey",
-        "EncryptionAtRestWithPlatformAndCustomerKeys",
-    ];
-    one_of("encryption.type", kind.as_deref(), &kinds)?;
-    match (kind.as_deref(), disk_encryption_set_id.as_deref()) {
-        (Some("EncryptionAtRestWithPlatformKey"), Some(_)) => Err(Refusal::parameter(
-            "encryption.diskEncryptionSetId",
-            "diskEncryptionSetId cannot be set with encryption type EncryptionAtRestWithPlatformKey.",
-        )),
-        (Some("EncryptionAtRestWithPlatformKey") | None, None) => Ok(()),
-        (Some(_), None) => Err(Refusal::Missing("encryption.diskEncryptionSetId")),
-        (_, Some(id)) => registered(
-            world,
-            Kind::DiskEncryptionSet,
-            location,
-            "encryption.diskEncryptionSetId",
-            id,
-        ),
-    }
-}
-
-fn registered(
-    world: &World,
-    kind: Kind,
-    location: &str,
-    target: &str,
-    id: &str,
-) -> Result<(), Refusal> {
-    let parsed: ResourceId = id
-        .parse()
-        .map_err(|_| Refusal::parameter(target, format!("'{id}' is not a resource ID.")))?;
-    match world.registered.get(&parsed.key()) {
-        Some((_, at)) if at == location => Ok(()),
-        Some((_, at)) => Err(Refusal::parameter(
-            target,
-            format!(
-                "'{id}' is in location '{at}', the resource that refers to it in '{location}'."
-            ),
-        )),
-        None => Err(Refusal::Resource {
-            kind: kind.name().into(),
-            name: parsed.name,
-            group: parsed.group,
-        }),
     }
 }
 

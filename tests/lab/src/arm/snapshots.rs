@@ -2,23 +2,20 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     body::{self, Body, SnapshotProperties},
     context::Context,
-    disks, lifecycle, operations,
+    disks, lifecycle, operations, protection,
     refusal::Refusal,
-    rules::{self, Access},
+    rules, snapshot_rules, views,
 };
 use crate::{
     Kind, Moment, ResourceId, Sku,
     web::Answer,
-    world::{Disk, Provisioning, Snapshot, World},
+    world::{Provisioning, Snapshot},
 };
-
-/// Background copies of one PremiumV2 or Ultra disk at a time.
-const PENDING: usize = 3;
 
 /// What the lab knows of a snapshot beyond what Azure shows.
 #[derive(Clone, Debug, Serialize)]
@@ -81,7 +78,7 @@ pub(crate) fn put(context: &mut Context<'_>, id: &ResourceId) -> Result<Answer, 
         false,
         settings.retry_after,
     );
-    let mut shown = view(&snapshot);
+    let mut shown = views::snapshot(&snapshot);
     if settings.status == 202 {
         shown["properties"]["provisioningState"] = json!("Updating");
         shown["properties"]["isArmResource"] = json!(true);
@@ -135,7 +132,7 @@ fn build(
         return Err(Refusal::parameter("zones", "A snapshot has no zones."));
     }
     let mut properties = body.properties.ok_or(Refusal::Missing("properties"))?;
-    let disk = source(world, &location, id, &properties)?.clone();
+    let disk = snapshot_rules::source(world, &location, id, &properties)?.clone();
     let linked = "Microsoft.Compute/disks/beginGetAccess/action";
     context.authorize_linked("Microsoft.Compute/snapshots/write", id, linked, &disk.id)?;
     let incremental = properties.incremental.unwrap_or(false);
@@ -173,9 +170,9 @@ fn build(
             format!("diskSizeGB is smaller than the source's {}.", disk.size_gib),
         ));
     }
-    check(world, &location, &properties)?;
+    protection::check(world, &location, &properties)?;
     let limit = if incremental {
-        limits(context.world, &disk)?
+        snapshot_rules::limits(context.world, &disk)?
     } else {
         None
     };
@@ -223,138 +220,6 @@ fn build(
         .find(|other| other.incremental && incremental && other.source_unique_id == disk.unique_id);
     let family = family.map_or_else(|| snapshot.family.clone(), |other| other.family.clone());
     Ok((Snapshot { family, ..snapshot }, limit))
-}
-
-fn source<'a>(
-    world: &'a World,
-    location: &str,
-    id: &ResourceId,
-    properties: &SnapshotProperties,
-) -> Result<&'a Disk, Refusal> {
-    let creation = properties
-        .creation_data
-        .as_ref()
-        .ok_or(Refusal::Missing("creationData"))?;
-    match creation.create_option.as_deref() {
-        Some("Copy") => {}
-        Some("CopyStart") => {
-            let message = "CopyStart creation is not supported for this subscription.";
-            return Err(Refusal::NotAllowed(message.into()));
-        }
-        Some(option @ ("Empty" | "Import" | "ImportSecure" | "CopyFromSanSnapshot")) => {
-            return Err(Refusal::NotSimulated(format!(
-                "createOption {option} of a snapshot"
-            )));
-        }
-        None => return Err(Refusal::Missing("creationData.createOption")),
-        Some(other) => rules::one_of(
-            "creationData.createOption",
-            Some(other),
-            &["Copy", "CopyStart"],
-        )?,
-    }
-    let target = "creationData.sourceResourceId";
-    let text = creation
-        .source_resource_id
-        .as_deref()
-        .ok_or(Refusal::Missing(target))?;
-    let from: ResourceId = text
-        .parse()
-        .map_err(|_| Refusal::parameter(target, format!("'{text}' is not a resource ID.")))?;
-    if from.kind != Kind::Disk {
-        return Err(Refusal::NotSimulated(format!(
-            "snapshots of {}",
-            from.kind.name()
-        )));
-    }
-    let disk = world
-        .disks
-        .get(&from.key())
-        .ok_or_else(|| disks::missing(&from))?;
-    if disk.location != location {
-        return Err(Refusal::parameter(
-            target,
-            format!(
-                "The source '{from}' is in location '{}', the snapshot in '{location}'.",
-                disk.location
-            ),
-        ));
-    }
-    if properties.incremental == Some(true)
-        && !from.subscription.eq_ignore_ascii_case(&id.subscription)
-    {
-        let message =
-            "Incremental snapshots can be created only in the subscription of their source disk.";
-        return Err(Refusal::NotAllowed(message.into()));
-    }
-    match disk.state {
-        Provisioning::Succeeded | Provisioning::Updating => Ok(disk),
-        Provisioning::Creating | Provisioning::Deleting | Provisioning::Failed => {
-            Err(Refusal::Busy(format!(
-                "Disk '{}' is in provisioning state '{}'.",
-                from.name,
-                disk.state.name()
-            )))
-        }
-    }
-}
-
-fn check(world: &World, location: &str, properties: &SnapshotProperties) -> Result<(), Refusal> {
-    rules::one_of(
-        "osType",
-        properties.os_type.as_deref(),
-        &["Linux", "Windows"],
-    )?;
-    rules::one_of(
-        "hyperVGeneration",
-        properties.hyper_v_generation.as_deref(),
-        &["V1", "V2"],
-    )?;
-    rules::encryption(world, location, properties.encryption.as_ref())?;
-    rules::access(
-        world,
-        location,
-        &Access {
-            policy: properties.network_access_policy.as_deref(),
-            disk_access: properties.disk_access_id.as_deref(),
-            public: properties.public_network_access.as_deref(),
-            auth_mode: properties.data_access_auth_mode.as_deref(),
-        },
-    )
-}
-
-/// Limits of one disk's incremental snapshots. Azure accepts what exceeds number and rate, and fails
-/// it: `SnapshotsLimitReached` is recorded with a snapshot left in state Failed.
-fn limits(world: &mut World, disk: &Disk) -> Result<Option<(String, String)>, Refusal> {
-    let now = Moment::now().instant;
-    let rule = world.settings.incremental;
-    let own = || {
-        world
-            .snapshots
-            .values()
-            .filter(|snapshot| snapshot.source_unique_id == disk.unique_id)
-    };
-    let total = own()
-        .filter(|snapshot| snapshot.incremental && snapshot.state != Provisioning::Failed)
-        .count();
-    if own().filter(|snapshot| snapshot.pending(now)).count() >= PENDING {
-        return Err(Refusal::NotAllowed(format!(
-            "Disk '{}' already has {PENDING} snapshots whose data is being copied. Retry when one is complete.",
-            disk.id.name
-        )));
-    }
-    let Some(disk) = world.disks.get_mut(&disk.id.key()) else {
-        return Ok(None);
-    };
-    disk.incrementals
-        .retain(|at| now.saturating_duration_since(*at) < rule.window);
-    if total >= rule.total || disk.incrementals.len() >= rule.most {
-        let message =
-            "The snapshot count was exceeded for a disk. Please retry the request after sometime.";
-        return Ok(Some(("SnapshotsLimitReached".into(), message.into())));
-    }
-    disk.incrementals.push_back(now);
-    Ok(None)
 }
 
 /// PUT on an existing snapshot (`whole`), or PATCH: tags and the like change, the data does not.
@@ -411,7 +276,7 @@ pub(crate) fn update(
         return Err(Refusal::Change("sku.name".into()));
     }
     let properties = body::overlay(&snapshot.properties, &asked)?;
-    check(world, &snapshot.location, &properties)?;
+    protection::check(world, &snapshot.location, &properties)?;
     let arrived = context.call.arrived;
     let retry_after = world.settings.retry_after;
     let operation = operations::begin(world, arrived, id, &snapshot.location, false, retry_after);
@@ -430,7 +295,7 @@ pub(crate) fn update(
         operation: operation.clone(),
         ..snapshot
     };
-    let shown = view(&changed);
+    let shown = views::snapshot(&changed);
     world.snapshots.insert(id.key(), changed);
     lifecycle::update(context, id, &operation, done);
     Ok(operations::accepted(
@@ -466,50 +331,4 @@ fn not_busy(snapshot: &Snapshot) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-/// As GET shows it.
-pub(crate) fn view(snapshot: &Snapshot) -> Value {
-    let now = Moment::now().instant;
-    let mut properties = body::to_map(&snapshot.properties);
-    let mut set = |name: &str, value: Value| {
-        properties.insert(name.into(), value);
-    };
-    set("diskSizeGB", json!(snapshot.size_bytes >> 30));
-    set(
-        "encryption",
-        disks::shown_encryption(snapshot.properties.encryption.as_ref()),
-    );
-    let policy = snapshot.properties.network_access_policy.clone();
-    set(
-        "networkAccessPolicy",
-        json!(policy.unwrap_or_else(|| "AllowAll".into())),
-    );
-    let public = snapshot.properties.public_network_access.clone();
-    set(
-        "publicNetworkAccess",
-        json!(public.unwrap_or_else(|| "Enabled".into())),
-    );
-    set("timeCreated", json!(snapshot.accepted.to_string()));
-    set("provisioningState", json!(snapshot.state.name()));
-    set("diskState", json!("Unattached"));
-    set("diskSizeBytes", json!(snapshot.size_bytes));
-    set("uniqueId", json!(snapshot.unique_id));
-    if snapshot.incremental {
-        set("incrementalSnapshotFamilyId", json!(snapshot.family));
-        set("completionPercent", json!(snapshot.completion(now)));
-    }
-    properties["creationData"]["sourceUniqueId"] = json!(snapshot.source_unique_id);
-    let mut view = json!({
-        "name": snapshot.id.name,
-        "id": snapshot.id.to_string(),
-        "type": "Microsoft.Compute/snapshots",
-        "location": snapshot.location,
-    });
-    if let Some(tags) = &snapshot.tags {
-        view["tags"] = json!(tags);
-    }
-    view["sku"] = json!({"name": snapshot.sku, "tier": snapshot.sku.tier()});
-    view["properties"] = Value::Object(properties);
-    view
 }

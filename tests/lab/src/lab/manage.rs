@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Lab, LabError};
 use crate::{
     Fault, Identity, Kind, Moment, RequestRecord, ResourceId, Settings, Sku, SnapshotView,
-    arm::{disks, lifecycle, refusal::Refusal, snapshots},
+    arm::{disks, lifecycle, refusal::Refusal, snapshots, views},
     shared::Shared,
     world::{Group, Provisioning},
 };
@@ -124,7 +124,7 @@ impl Lab {
 
     /// A disk as GET shows it.
     pub fn disk(&self, id: &ResourceId) -> Option<Value> {
-        self.shared().world().disks.get(&id.key()).map(disks::view)
+        self.shared().world().disks.get(&id.key()).map(views::disk)
     }
 
     /// All disks' IDs.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -13,7 +14,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Door, serve};
+use super::{Closed, Door, serve};
 use crate::shared::Shared;
 
 /// Serves `door` until `end`.
@@ -52,15 +53,25 @@ async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     door: Door,
 ) {
-    let service =
-        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            serve(Arc::clone(&shared), door, request)
-        });
+    // Not by an error: over HTTP/2 hyper would first reset the stream, and a client that is quick
+    // would send its next request on a connection that is about to end.
+    let closed = CancellationToken::new();
+    let close = closed.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (shared, close) = (Arc::clone(&shared), close.clone());
+        async move {
+            match serve(shared, door, request).await {
+                Ok(response) => Ok::<_, Closed>(response),
+                Err(Closed) => {
+                    close.cancel();
+                    std::future::pending().await
+                }
+            }
+        }
+    });
     let builder = Builder::new(TokioExecutor::new());
-    if let Err(error) = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-    {
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Some(Err(error)) = closed.run_until_cancelled(connection).await {
         tracing::debug!(%error, "connection ended");
     }
 }

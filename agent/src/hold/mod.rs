@@ -1,5 +1,7 @@
 //! A hold: the filesystems of some volumes, frozen together for as long as someone holds on to it.
 
+mod request;
+
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -10,59 +12,14 @@ use std::{
 use futures::future::{join_all, select_all};
 use tokio::{task::spawn_blocking, time::Instant};
 
+pub(crate) use self::request::Request;
+use self::request::check_limit;
 use crate::{
-    error::{HoldError, LIMITS},
+    error::HoldError,
     freeze::{Departure, Freezes, Lease, Outcome},
     mountinfo::Device,
     volume::{Listed, Resolver, Target},
 };
-
-const MOST_VOLUMES: usize = 64;
-const LONGEST_ID: usize = 200;
-
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) id: String,
-    pub(crate) volumes: Vec<String>,
-    pub(crate) limit: Duration,
-    /// Who asks.
-    pub(crate) holder: String,
-}
-
-impl Request {
-    /// Refuses what no node could do.
-    pub(crate) fn check(&self) -> Result<(), HoldError> {
-        let invalid = |message: String| Err(HoldError::Invalid(message));
-        if self.id.is_empty() || self.id.len() > LONGEST_ID {
-            return invalid(format!(
-                "hold_id is {:?}: expected 1 to {LONGEST_ID} bytes, fresh for each hold",
-                self.id
-            ));
-        }
-        if self.volumes.is_empty() || self.volumes.len() > MOST_VOLUMES {
-            return invalid(format!(
-                "volumes has {} entries: expected 1 to {MOST_VOLUMES} volume handles",
-                self.volumes.len()
-            ));
-        }
-        if self.volumes.iter().any(String::is_empty) {
-            return invalid("volumes has an empty entry: expected volume handles of PVs".into());
-        }
-        check_limit("limit", self.limit)
-    }
-}
-
-/// Refuses a limit outside 1s to 60s.
-pub(crate) fn check_limit(field: &'static str, limit: Duration) -> Result<(), HoldError> {
-    if LIMITS.contains(&limit) {
-        return Ok(());
-    }
-    Err(HoldError::Limit {
-        field,
-        seen: format!("{limit:?}"),
-    })
-}
 
 /// What `status` shows of a hold.
 #[derive(Clone, Debug)]
@@ -180,7 +137,7 @@ impl Holds {
 
     async fn freeze(
         self: &Arc<Self>,
-        volume: &String,
+        volume: &str,
         target: Result<Target, HoldError>,
         hold: &str,
         limit: Duration,
@@ -188,7 +145,7 @@ impl Holds {
         match self.freezes.acquire(&target?, hold, limit).await {
             // Unmounted since: perhaps mounted elsewhere by now.
             Err(HoldError::NotMounted { .. }) => {
-                let again = self.resolve(vec![volume.clone()]).await?;
+                let again = self.resolve(vec![volume.to_owned()]).await?;
                 let target = again.into_iter().next().ok_or(HoldError::Abandoned)??;
                 self.freezes.acquire(&target, hold, limit).await
             }

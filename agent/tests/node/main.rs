@@ -1,0 +1,11 @@
+//! The agent as a process, on real filesystems.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod commands;
+mod death;
+mod harness;
+mod holds;
+mod journal;
+mod mounts;
+mod refusals;

@@ -1,0 +1,12 @@
+//! The lab, asked over its own HTTPS: each rule, each fault, and cuts on real filesystems.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod client;
+mod control;
+mod cuts;
+mod disks;
+mod entra;
+mod faults;
+mod limits;
+mod snapshots;
