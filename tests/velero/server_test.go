@@ -44,6 +44,13 @@ func newServer(t *testing.T) *server {
 	registry := process.NewRegistry(directory, logger, logrus.DebugLevel)
 	manager := clientmgmt.NewManager(logger, logrus.DebugLevel, registry)
 	t.Cleanup(manager.CleanupClients)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, entry := range log.ofPlugin() {
+				t.Log(entry.Time.Format(time.StampMicro), entry.Level, entry.Message, entry.Data)
+			}
+		}
+	})
 	return &server{t, log, registry, manager, filepath.Join(directory, "velero-plugin-stillpoint")}
 }
 

@@ -268,3 +268,38 @@ func TestPluginKilledInTheMiddleIsRestartedByVelero(t *testing.T) {
 		}
 	}
 }
+
+func TestPluginEndedInTheMiddleCleansUp(t *testing.T) {
+	for name, end := range map[string]func(*server) error{
+		"by a signal": func(s *server) error { return syscall.Kill(s.process(), syscall.SIGTERM) },
+		// Velero waits two seconds for it.
+		"by Velero": func(s *server) error { s.manager.CleanupClients(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab, server := newLab(t), newServer(t).discover()
+			mount := lab.mountedDisk("data", "1")
+			snapshotter := server.initialized(ownName, lab.config(map[string]string{"freeze": "required"}))
+			lab.set(`{"snapshot": {"duration": "5s"}}`)
+			failed := make(chan error, 1)
+			go func() {
+				_, err := snapshotter.CreateSnapshot(lab.disk("data"), "westeurope-1", nil)
+				failed <- err
+			}()
+			eventually(t, "Azure makes a snapshot", func() bool { return len(lab.snapshots()) == 1 })
+			if err := end(server); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-failed; err == nil {
+				t.Error("the call succeeded though its plugin was ended")
+			}
+			thawed(t, mount)
+			eventually(t, "the process ends", func() bool { return len(server.processes()) == 0 })
+			if left := lab.snapshots(); len(left) != 0 {
+				t.Errorf("left in Azure: %+v", left)
+			}
+			if server.log.contains("failed to exit gracefully") {
+				t.Error("go-plugin had to kill it")
+			}
+		})
+	}
+}
