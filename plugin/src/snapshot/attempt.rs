@@ -1,6 +1,6 @@
 //! One attempt: reserve, hold, cut, thaw. What it leaves is either fixed snapshots or nothing.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep_until};
@@ -12,26 +12,14 @@ use super::{
     cut::{Cut, Loss, Remains},
     held::{Held, Standing},
     name,
+    prepare::Target,
     process::AtWork,
 };
 use crate::{
     config::FreezeMode,
-    model::{Disk, DiskId, Snapshot, SnapshotId, SnapshotSpec},
+    model::{DiskId, Snapshot, SnapshotSpec},
     ports::{AzureError, CutPermit, HoldEnd},
-    tags::Sources,
 };
-
-/// After this time a pending snapshot is swept even if its process never said how long it may take.
-pub(super) const ABANDONED: Duration = Duration::from_secs(60 * 60);
-
-/// A volume on its way.
-pub(super) struct Target {
-    pub(super) disk: Disk,
-    /// The disk was looked up for this cut, not a moment before.
-    pub(super) current: bool,
-    pub(super) incremental: bool,
-    pub(super) backup: std::collections::BTreeMap<String, String>,
-}
 
 /// A snapshot whose data is fixed.
 pub(super) struct Fixed {
@@ -40,7 +28,7 @@ pub(super) struct Fixed {
     pub(super) standing: Standing,
     pub(super) end: Option<HoldEnd>,
     pub(super) permit: CutPermit,
-    pub(super) at_work: std::sync::Arc<AtWork>,
+    pub(super) at_work: Arc<AtWork>,
 }
 
 pub(super) enum Outcome {
@@ -70,7 +58,7 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     pub(super) async fn run(mut self, targets: &mut [Target]) -> Outcome {
         let hold = name::hold();
-        let at_work = std::sync::Arc::new(self.site.process.begin(&hold));
+        let at_work = Arc::new(self.site.process.begin(&hold));
         let permits = match self.reserve(targets).await {
             Ok(permits) => permits,
             Err(errors) => return Outcome::Ended(errors),
@@ -96,7 +84,7 @@ impl Attempt<'_> {
             () = self.cancel.cancelled() => return Outcome::Ended(self.cancelled(targets)),
         };
         let (mut held, standings) = begun;
-        let admitted = self.admit(targets, &standings, &held).await;
+        let admitted = self.admit(targets, &standings, held.is_held()).await;
 
         let stop = CancellationToken::new();
         let cuts = specs
@@ -167,7 +155,7 @@ impl Attempt<'_> {
                             standing,
                             end,
                             permit,
-                            at_work: std::sync::Arc::clone(&at_work),
+                            at_work: Arc::clone(&at_work),
                         }),
                         (
                             _,
@@ -222,82 +210,6 @@ impl Attempt<'_> {
         (cuts, stopped)
     }
 
-    async fn reserve(
-        &self,
-        targets: &[Target],
-    ) -> Result<Vec<CutPermit>, Vec<Result<Fixed, SnapshotError>>> {
-        let group = self.site.location.snapshots();
-        let mut permits = Vec::with_capacity(targets.len());
-        for _ in targets {
-            let reserved = tokio::select! {
-                reserved = self.site.azure.reserve_cut(&group) => reserved,
-                () = self.cancel.cancelled() => return Err(self.cancelled(targets)),
-            };
-            permits.push(reserved.map_err(|error| {
-                let failed =
-                    |target: &Target| Err(SnapshotError::of_disk(&target.disk.id, error.clone()));
-                targets.iter().map(failed).collect::<Vec<_>>()
-            })?);
-        }
-        Ok(permits)
-    }
-
-    /// Who may be cut as things stand. `required` takes a volume that is not frozen only if it is attached nowhere.
-    async fn admit(
-        &self,
-        targets: &mut [Target],
-        standings: &[Standing],
-        held: &Held,
-    ) -> Vec<Result<(), SnapshotError>> {
-        let mut admitted = Vec::with_capacity(targets.len());
-        for (target, standing) in targets.iter_mut().zip(standings) {
-            admitted.push(match (self.mode, standing) {
-                (FreezeMode::Required, Standing::Moving { reason, mounted }) => {
-                    if !target.current && !mounted && !held.is_held() {
-                        match self.site.look_up(&target.disk.id).await {
-                            Ok(disk) => (target.disk, target.current) = (disk, true),
-                            Err(error) => {
-                                admitted.push(Err(error));
-                                continue;
-                            }
-                        }
-                    }
-                    if target.is_attached_nowhere() && !mounted {
-                        Ok(())
-                    } else {
-                        Err(SnapshotError::NotFrozen {
-                            disk: target.disk.id.clone(),
-                            reason: reason.clone(),
-                        })
-                    }
-                }
-                (FreezeMode::Required | FreezeMode::Auto | FreezeMode::Off, _) => Ok(()),
-            });
-        }
-        admitted
-    }
-
-    fn spec(&self, target: &Target, hold: &str) -> SnapshotSpec {
-        let settings = &self.site.location.settings;
-        let until = SystemTime::now() + ABANDONED + settings.api_timeout + settings.copy_timeout;
-        let sources = Sources {
-            hold,
-            disk: &target.disk,
-            backup: &target.backup,
-            location: &settings.tags,
-        };
-        SnapshotSpec {
-            id: SnapshotId::new(
-                self.site.location.snapshots(),
-                name::snapshot(&target.disk.id.name, hold),
-            ),
-            location: target.disk.location.clone(),
-            source: target.disk.id.clone(),
-            incremental: target.incremental,
-            tags: sources.pending(until),
-        }
-    }
-
     async fn discard<'c>(
         &mut self,
         cuts: impl Iterator<Item = (&'c Option<Result<Snapshot, Loss>>, &'c SnapshotSpec)>,
@@ -318,19 +230,13 @@ impl Attempt<'_> {
         self.leftovers.delete(&*self.site.azure, there, maybe).await;
     }
 
-    fn cancelled(&self, targets: &[Target]) -> Vec<Result<Fixed, SnapshotError>> {
+    pub(super) fn cancelled(&self, targets: &[Target]) -> Vec<Result<Fixed, SnapshotError>> {
         let cancelled = |target: &Target| {
             Err(SnapshotError::Cancelled {
                 disk: target.disk.id.clone(),
             })
         };
         targets.iter().map(cancelled).collect()
-    }
-}
-
-impl Target {
-    pub(super) fn is_attached_nowhere(&self) -> bool {
-        self.current && self.disk.attached_to.is_empty()
     }
 }
 

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     SnapshotError, Snapshots, Taken, Volume,
-    attempt::{Attempt, Fixed, Outcome, Target},
+    attempt::{Attempt, Fixed, Outcome},
     cleanup::Leftovers,
     finish::finish,
+    prepare::Target,
 };
 use crate::{
     config::FreezeMode,

@@ -5,10 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     SnapshotError, Snapshots, Taken,
-    attempt::{Fixed, Target},
+    attempt::Fixed,
     cleanup::delete,
     held::Standing,
     judge::{Attachment, attachment, judge},
+    prepare::Target,
 };
 use crate::{
     config::FreezeMode,

@@ -27,6 +27,7 @@ mod finish;
 mod held;
 mod judge;
 mod name;
+mod prepare;
 mod process;
 mod sweep;
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Snapshots, attempt::ABANDONED};
+use super::{Snapshots, prepare::ABANDONED};
 use crate::{model::Snapshot, ports::AzureError, tags::Marks};
 
 impl Snapshots {
