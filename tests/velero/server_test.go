@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,13 @@ func newServer(t *testing.T) *server {
 	registry := process.NewRegistry(directory, logger, logrus.DebugLevel)
 	manager := clientmgmt.NewManager(logger, logrus.DebugLevel, registry)
 	t.Cleanup(manager.CleanupClients)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, entry := range log.ofPlugin() {
+				t.Log(entry.Time.Format(time.StampMicro), entry.Level, entry.Message, entry.Data)
+			}
+		}
+	})
 	return &server{t, log, registry, manager, filepath.Join(directory, "velero-plugin-stillpoint")}
 }
 
@@ -144,4 +152,11 @@ func (l *logbook) find(message string) *logrus.Entry {
 		}
 	}
 	return nil
+}
+
+// Whether anybody wrote it, also go-plugin's own code.
+func (l *logbook) contains(message string) bool {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return slices.ContainsFunc(l.entries, func(entry logrus.Entry) bool { return strings.Contains(entry.Message, message) })
 }

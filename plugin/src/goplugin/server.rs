@@ -96,23 +96,25 @@ pub async fn serve(
         .map(Tls::new)
         .transpose()?;
 
-    let calls = Calls::default();
-    let (shutdown, shutdown_asked) = mpsc::channel(1);
-    let mut routes = RoutesBuilder::default();
-    go_plugin_services(&mut routes, &calls, shutdown).await?;
-    services(&mut routes, &calls);
-
     let handshake = Handshake {
         version: APP_PROTOCOL,
         socket: &path,
         certificate: tls.as_ref().map(|tls| tls.certificate.as_ref()),
         multiplex_field: environment.multiplex,
     };
-    // Also to a host of other versions: it then explains the mismatch in its own words.
+    // Also to a host of other versions: it then explains the mismatch in its own words. Before all else that takes
+    // time: connections wait in the socket.
     writeln!(stdout, "{handshake}")
         .and_then(|()| stdout.flush())
         .map_err(ServeError::Handshake)?;
     version?;
+
+    let calls = Calls::default();
+    let (shutdown, shutdown_asked) = mpsc::channel(1);
+    let mut routes = RoutesBuilder::default();
+    go_plugin_services(&mut routes, &calls, shutdown).await?;
+    services(&mut routes, &calls);
+
     tracing::debug!(socket = %path.display(), tls = tls.is_some(), "serving");
 
     let stopping = calls.stopping();

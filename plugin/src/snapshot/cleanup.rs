@@ -13,6 +13,8 @@ use crate::{
 /// How long a PUT that nobody answered may still take effect. What lands later is marked pending and is swept.
 const LATE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
+/// How long Azure may go on making a snapshot that is to be deleted.
+const IN_THE_MAKING: Duration = Duration::from_secs(60);
 
 /// Snapshots that may be there although nobody said so.
 #[derive(Default)]
@@ -56,12 +58,21 @@ async fn settle(azure: &dyn Azure, id: &SnapshotId, until: Instant) {
     }
 }
 
-/// Deletes a snapshot of ours whose ID nobody gets.
+/// Deletes a snapshot of ours whose ID nobody gets. While Azure still makes it, it refuses (409); so ask again until
+/// that is over.
 pub(super) async fn delete(azure: &dyn Azure, id: &SnapshotId) {
-    if let Err(error) = azure.delete_snapshot(id).await {
-        tracing::warn!(
-            snapshot = %id, %error,
-            "an unfinished snapshot could not be deleted; it is marked pending and will be swept"
-        );
+    let until = Instant::now() + IN_THE_MAKING;
+    loop {
+        match azure.delete_snapshot(id).await {
+            Ok(()) => return,
+            Err(AzureError::Conflict { .. }) if Instant::now() < until => sleep(LOOK / 4).await,
+            Err(error) => {
+                tracing::warn!(
+                    snapshot = %id, %error,
+                    "an unfinished snapshot could not be deleted; it is marked pending and will be swept"
+                );
+                return;
+            }
+        }
     }
 }

@@ -11,6 +11,8 @@
 //!                                                                    └─► store (files, reflinks)
 //! ```
 //!
+//! [`host`] is a host of plugins, as Velero is one.
+//!
 //! The control API that other processes use is described in [`control`].
 
 pub mod arm;

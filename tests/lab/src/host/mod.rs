@@ -5,6 +5,7 @@
 //! ```
 
 mod connect;
+mod discovery;
 mod handshake;
 mod logs;
 mod plugin;
@@ -13,6 +14,7 @@ mod tls;
 mod usage;
 
 pub use connect::ConnectError;
+pub use discovery::{DiscoverError, Discovery};
 pub use handshake::{Handshake, HandshakeError};
 pub use logs::{Entry, Level, Logs};
 pub use plugin::{Ended, Plugin, Snapshotter};

@@ -19,6 +19,7 @@ use stillpoint_proto::{
         volume_snapshotter_client::VolumeSnapshotterClient,
     },
 };
+use tempfile::TempDir;
 use tokio::{process::Child, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Channel};
@@ -39,6 +40,8 @@ pub struct Plugin {
     channel: Channel,
     logs: Logs,
     begun: Instant,
+    // Its TMPDIR.
+    _directory: TempDir,
     // The broker's stream is open as long as this.
     _broker: mpsc::Sender<ConnInfo>,
 }
@@ -58,6 +61,7 @@ impl Plugin {
     /// Opens the streams that go-plugin's hosts open at once.
     pub(super) async fn new(
         child: Child,
+        directory: TempDir,
         handshake: Handshake,
         channel: Channel,
         logs: Logs,
@@ -87,6 +91,7 @@ impl Plugin {
             channel,
             logs,
             begun,
+            _directory: directory,
             _broker: broker,
         }
     }

@@ -73,8 +73,8 @@ pub enum StartError {
     /// It speaks something else.
     #[error("the plugin speaks version {0}, this host version 2")]
     Version(u32),
-    /// Its pipes.
-    #[error("cannot read from the plugin")]
+    /// Its pipes, or its directory for temporary files.
+    #[error("cannot prepare for the plugin, or read from it")]
     Read(#[from] io::Error),
     /// Ours.
     #[error("cannot make a certificate")]
@@ -135,9 +135,12 @@ impl Host {
             TlsMode::Off => None,
             TlsMode::Mutual | TlsMode::Impostor => Some(Identity::new()?),
         };
+        // What a killed plugin leaves behind goes with it.
+        let directory = tempfile::tempdir()?;
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
+            .env("TMPDIR", directory.path())
             .envs(self.variables.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -160,7 +163,7 @@ impl Host {
             TlsMode::Impostor => Some(Identity::new()?),
         };
         let channel = handshake.connect(identity.as_ref()).await?;
-        Ok(Plugin::new(child, handshake, channel, logs, begun).await)
+        Ok(Plugin::new(child, directory, handshake, channel, logs, begun).await)
     }
 
     async fn handshake(
