@@ -108,6 +108,7 @@ impl Attempt<'_> {
             ),
             location: target.disk.location.clone(),
             source: target.disk.id.clone(),
+            access: target.disk.properties.access(),
             incremental: target.incremental,
             tags: sources.pending(until),
         }

@@ -91,7 +91,7 @@ async fn measure(json: PathBuf, namespace: &namespace::Namespace) -> Result<()> 
         "{} disks, formatted and mounted …",
         size.volumes.max(size.limited)
     ));
-    let mut bench = Bench::start(settings, size).await?;
+    let bench = Bench::start(settings, size).await?;
     let mut candidates = vec![Candidate::ours()?];
     candidates.extend(Candidate::stock()?);
     let mut figures = vec![Figures::default(); candidates.len()];
