@@ -7,7 +7,7 @@ STOCK_PLUGIN ?=
 
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
-	ip:iproute2 cc:gcc make:make
+	ip:iproute2 readelf:binutils cc:gcc make:make
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
 
 .PHONY: help setup tools demo test bench lint release clean
@@ -34,14 +34,16 @@ test: setup ## all tests: unit, real filesystems, whole system, Velero's own cli
 	@command -v $(GO) >/dev/null || { echo "Go is missing, for Velero's own client code: Go 1.25 or newer, https://go.dev/dl"; exit 1; }
 	$(CARGO) test --workspace
 	tests/velero/run
+	$(MAKE) release
 
-bench: setup ## how long it takes, beside the plugin that STOCK_PLUGIN=PATH names; JSON in target/bench
+bench: setup release ## how long it takes, beside the plugin that STOCK_PLUGIN=PATH names; JSON in target/bench
 	@test "$$(id -u)" = 0 || { echo "the bench freezes real filesystems: run it as root (sudo make bench)"; exit 1; }
-	$(CARGO) build --release --workspace --bins
-	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/release/bench
+	$(CARGO) build --profile tools --package stillpoint-system --bin bench
+	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench
 
-release: ## the two programs, as they are shipped
-	$(CARGO) build --release --workspace --bins
+release: setup ## the two programs as they are shipped, in target/release; the plugin tried as in Velero's image
+	$(CARGO) build --release --package stillpoint-plugin --package stillpoint-agent
+	tests/image/check-program target/release/velero-plugin-stillpoint
 
 lint: ## format, clippy, licences and advisories
 	$(CARGO) fmt --all --check

@@ -9,8 +9,8 @@ pub const PLUGIN: &str = "velero-plugin-stillpoint";
 /// The node agent.
 pub const AGENT: &str = "stillpoint-agent";
 
-/// The path of a program of this workspace. A test builds it at the first call, so that it is never stale; the demo
-/// and the bench stand beside it.
+/// The path of a program of this workspace. A test builds it at the first call, so that it is never stale; beside
+/// the demo it stands, and the bench takes the release.
 pub fn program(name: &str) -> Result<PathBuf> {
     static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| directory().map_err(|error| format!("{error:#}")));
@@ -36,6 +36,8 @@ fn directory() -> Result<PathBuf> {
             build()?;
             Ok(profile.to_owned())
         }
+        // The bench: what is measured is what is shipped.
+        Some(target) if directory.ends_with("tools") => Ok(target.join("release")),
         _ => Ok(directory.to_owned()),
     }
 }
