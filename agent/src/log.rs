@@ -1,19 +1,29 @@
 //! Logs on standard error. A line that would have to wait is dropped: who reads the log must not delay a thaw.
 
-use std::{io, os::fd::AsFd as _};
+use std::{env, io, os::fd::AsFd as _};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
-/// Starts the log. `STILLPOINT_LOG` filters it as `RUST_LOG` does elsewhere.
+/// Starts the log. `STILLPOINT_LOG` is a level (info), or `target=level,…`.
 pub(crate) fn start() {
-    let filter =
-        EnvFilter::try_from_env("STILLPOINT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let wanted = env::var("STILLPOINT_LOG")
+        .ok()
+        .filter(|wanted| !wanted.is_empty());
+    let filter = wanted
+        .and_then(|wanted| wanted.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_writer(|| Patient)
+        .with_writer(|| Patient);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
         .init();
 }
 

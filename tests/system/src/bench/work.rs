@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use stillpoint_lab::{RequestRecord, Settings, SnapshotView, host::Snapshotter, settings::Limits};
 use stillpoint_loopfs::Kind;
 
@@ -269,7 +270,7 @@ impl Bench {
 
 async fn work(
     snapshotter: Snapshotter,
-    queue: Arc<Mutex<VecDeque<String>>>,
+    queue: Arc<Mutex<VecDeque<Value>>>,
 ) -> (Vec<String>, usize) {
     let (mut taken, mut failed) = (Vec::new(), 0);
     loop {
@@ -277,11 +278,12 @@ async fn work(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop_front();
-        let Some(volume) = next else {
+        let Some(pv) = next else {
             return (taken, failed);
         };
         let tags = [("velero.io/backup", "bench"), ("velero.io/pv", "pvc")];
         let snapshot = async {
+            let volume = snapshotter.volume_id(&pv).await?.unwrap_or_default();
             snapshotter.volume_info(&volume, ZONE).await?;
             snapshotter.create_snapshot(&volume, ZONE, &tags).await
         };
@@ -289,7 +291,10 @@ async fn work(
             Ok(id) => taken.push(id),
             Err(status) => {
                 if failed == 0 {
-                    eprintln!("failed: {}", status.message());
+                    eprintln!(
+                        "failed: {}",
+                        status.message().lines().next().unwrap_or_default()
+                    );
                 }
                 failed += 1;
             }
