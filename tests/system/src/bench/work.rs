@@ -171,7 +171,7 @@ impl Bench {
             .volumes
             .iter()
             .take(count)
-            .map(Volume::handle)
+            .map(Volume::persistent_volume)
             .collect();
         let queue = Arc::new(Mutex::new(queue));
         let begun = Instant::now();
