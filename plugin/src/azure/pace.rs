@@ -4,8 +4,12 @@ use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use super::transport::lock;
 
-/// Between two looks while the end is near.
+/// Between two looks while the end is near, and it is well known when.
+pub(super) const NEAR: Duration = Duration::from_millis(5);
+/// The same if operations of this sort vary: so many looks would be spent until the end.
 const DENSE: Duration = Duration::from_millis(20);
+/// Looks that the time in which the end may come is worth.
+const LOOKS: u32 = 24;
 /// The first look, and the least distance of those before the end is near.
 const SPARSE: Duration = Duration::from_millis(150);
 /// Between two looks when it takes unusually long.
@@ -36,7 +40,7 @@ impl Pace {
                     if elapsed < from {
                         (elapsed / 2).max(SPARSE).min(from - elapsed)
                     } else if elapsed <= to {
-                        DENSE
+                        ((to - from) / LOOKS).clamp(NEAR, DENSE)
                     } else {
                         ((elapsed - to) / 15).clamp(DENSE, LATE)
                     }
@@ -53,10 +57,10 @@ impl Pace {
         least.sort_unstable();
         let quickest = *least.get(usize::from(least.len() >= 8))?;
         let slowest = seen.iter().map(|(_, most)| *most).max()?;
-        let margin = Duration::from_millis(20);
+        let margin = Duration::from_millis(10);
         Some((
-            quickest.mul_f64(0.97).saturating_sub(margin),
-            slowest.mul_f64(1.1) + margin * 5,
+            quickest.mul_f64(0.98).saturating_sub(margin),
+            slowest.mul_f64(1.02) + margin * 2,
         ))
     }
 }
@@ -65,7 +69,7 @@ impl Pace {
 pub(super) fn floor(fill: f64) -> Duration {
     let (rich, poor) = (0.5, 0.1);
     if fill >= rich {
-        return DENSE;
+        return NEAR;
     }
     if fill <= poor {
         return LATE;
@@ -98,10 +102,12 @@ mod tests {
         for _ in 0..16 {
             pace.learn(ms(1480), ms(1510));
         }
-        for end in [1450, 1490, 1500, 1555, 1600] {
+        for end in [1450, 1490, 1500, 1530, 1555, 1600] {
             let (looks, late) = run(&pace, ms(end));
             assert!(late <= ms(40), "{end}: {late:?}");
-            assert!(looks <= 20, "{end}: {looks} looks");
+            assert!(looks <= 32, "{end}: {looks} looks");
+            let usual = (1470..=1530).contains(&end);
+            assert!(!usual || late <= ms(5), "{end}: {late:?}");
         }
     }
 

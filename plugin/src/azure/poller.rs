@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Polls under way at once, so that a slow one does not delay the next.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// So much of a list costs as much as another request.
 const BIG: usize = 100_000;
 /// One poll; a hung one must not keep a filesystem frozen.

@@ -1,6 +1,6 @@
 //! Snapshots: read, listed, awaited to the end of their background copy, tagged, deleted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use tokio::time::Instant;
 use url::Url;
@@ -20,6 +20,9 @@ use crate::{
 /// Between two looks at a background copy.
 const COPY_FIRST: Duration = Duration::from_millis(500);
 const COPY_LONGEST: Duration = Duration::from_secs(15);
+
+/// How long after new tags were sent it is looked for them.
+const GLANCE: Duration = Duration::from_millis(20);
 
 impl Client {
     pub(super) async fn read_snapshot(
@@ -109,8 +112,24 @@ impl Client {
             reserved: true,
             ..self.terms(Kind::Write, subscription)
         };
-        let reply = self.core.call(terms, request).await;
-        let reply = reply.map_err(|failed| failed.about(id))?;
+        // Azure is slower to acknowledge new tags than to have them: whether they are there is seen meanwhile.
+        let glance = async {
+            tokio::time::sleep(GLANCE).await;
+            let seen = self.read_snapshot(id).await.ok()?.into_snapshot()?;
+            Some(seen.state == ProvisioningState::Succeeded && seen.tags == tags)
+        };
+        let (mut call, mut glance) = (pin!(self.core.call(terms, request)), pin!(glance));
+        let mut seen = None;
+        let reply = loop {
+            tokio::select! {
+                biased;
+                reply = &mut call => break reply.map_err(|failed| failed.about(id))?,
+                there = &mut glance, if seen.is_none() => seen = Some(there == Some(true)),
+            }
+        };
+        if seen == Some(true) {
+            return Ok(());
+        }
         let following = Following {
             at_once: true,
             ..self.following(id, subscription, &self.core.paces.update, sent)

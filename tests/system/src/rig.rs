@@ -47,9 +47,15 @@ pub struct Volume {
 impl Rig {
     /// Starts the lab and an agent.
     pub async fn start(settings: Settings) -> Result<Self> {
+        Self::start_in(&std::env::temp_dir(), settings).await
+    }
+
+    /// The same with all files, the disks' too, below `parent`.
+    pub async fn start_in(parent: &Path, mut settings: Settings) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("stillpoint-rig-")
-            .tempdir()?;
+            .tempdir_in(parent)?;
+        settings.directory = Some(directory.path().join("lab"));
         let kubelet = Kubelet::at(&directory.path().join("kubelet"))?;
         let lab = Lab::start(settings).await?;
         let mut rig = Self {
