@@ -65,16 +65,24 @@ impl Pace {
     }
 }
 
+/// A budget that is fuller than this is rich.
+pub(super) const PLENTY: f64 = 0.75;
+/// How full a budget counts at most if many wait for it.
+pub(super) const CROWDED: f64 = 0.7;
+
 /// The least distance of two looks with a budget that is so full.
 pub(super) fn floor(fill: f64) -> Duration {
-    let (rich, poor) = (0.5, 0.1);
-    if fill >= rich {
+    let (enough, poor) = (0.5, 0.1);
+    if fill >= PLENTY {
         return NEAR;
+    }
+    if fill >= enough {
+        return DENSE;
     }
     if fill <= poor {
         return LATE;
     }
-    let scarcity = (rich - fill) / (rich - poor);
+    let scarcity = (enough - fill) / (enough - poor);
     DENSE + (LATE / 2).mul_f64(scarcity)
 }
 

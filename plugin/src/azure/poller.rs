@@ -51,7 +51,7 @@ pub(super) async fn run(core: Arc<Core>, group: ResourceGroup, wake: Arc<Notify>
     let mut pages = 1;
     let mut not_before = Instant::now();
     loop {
-        let fill = budget.fill(Kind::Read);
+        let fill = budget.fill(Kind::Read).min(core.watch.share(&group));
         let gap = pace::floor(fill);
         let free = not_before <= Instant::now() && under_way.len() < AT_ONCE;
         let mut at = not_before;

@@ -10,7 +10,7 @@ use super::{
     client::{Client, gone, odd},
     core::Terms,
     operation::Following,
-    snapshot_map,
+    pace, snapshot_map,
 };
 use crate::{
     model::{ProvisioningState, ResourceGroup, Snapshot, SnapshotId},
@@ -112,8 +112,13 @@ impl Client {
             reserved: true,
             ..self.terms(Kind::Write, subscription)
         };
-        // Azure is slower to acknowledge new tags than to have them: whether they are there is seen meanwhile.
+        // Azure is slower to acknowledge new tags than to have them: whether they are there is seen meanwhile, if
+        // there are requests to spare.
+        let rich = self.core.budget(subscription).fill(Kind::Read) >= pace::PLENTY;
         let glance = async {
+            if !rich {
+                return None;
+            }
             tokio::time::sleep(GLANCE).await;
             let seen = self.read_snapshot(id).await.ok()?.into_snapshot()?;
             Some(seen.state == ProvisioningState::Succeeded && seen.tags == tags)

@@ -34,6 +34,8 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 const LISTS: u32 = 8;
 /// So many are asked for one by one.
 const FEW: usize = 4;
+/// More waiters than these share the budget: their polls add up.
+const CROWD: usize = 8;
 /// Between two questions why a snapshot does not appear.
 const ABSENCE: Duration = Duration::from_millis(250);
 
@@ -188,6 +190,13 @@ impl Watch {
                 .map(|waiter| waiter.id.clone())
                 .collect(),
         )
+    }
+
+    /// How full a budget may count in that group.
+    pub(super) fn share(&self, group: &ResourceGroup) -> f64 {
+        let groups = lock(&self.groups);
+        let waiters = groups.get(group).map_or(0, |group| group.waiters.len());
+        if waiters > CROWD { pace::CROWDED } else { 1.0 }
     }
 
     /// These are being asked for now.
