@@ -1,6 +1,9 @@
 //! An Azure without a node: disks that are attached nowhere, and plugins that work on them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
@@ -144,7 +147,7 @@ impl Cloud {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    /// A snapshot as the stock plugin leaves one: accepted, with Velero's tags and none of ours.
+    /// A snapshot as the stock plugin leaves one: with Velero's tags and none of ours.
     pub async fn stock_snapshot(&self, name: &str, disk: &ResourceId) -> Result<ResourceId> {
         let id = self.lab.snapshot_id(name);
         let location = self.shown(&disk.to_string())?["location"].clone();
@@ -158,6 +161,12 @@ impl Cloud {
         });
         let (status, answer) = self.put(&id, &body).await?;
         ensure!(status < 300, "{status}: {answer}");
+        until(|| {
+            self.lab
+                .snapshot(&id)
+                .filter(|snapshot| snapshot.state != "Creating")
+        })
+        .await?;
         Ok(id)
     }
 
@@ -189,4 +198,19 @@ pub async fn init(snapshotter: &Snapshotter, config: &Config) -> Result<(), toni
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
     snapshotter.init(&config).await
+}
+
+/// Waits until there is something, for ten seconds at most.
+pub async fn until<T>(mut look: impl FnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "nothing came of it in ten seconds"
+        );
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
 }

@@ -189,11 +189,17 @@ async fn a_mapped_sku_keeps_what_it_can() {
     let burst = json!({"tier": "P50", "burstingEnabled": true, "maxShares": 2});
     let premium = cloud.disk("premium", Sku::PremiumLrs, 1024, burst);
     let premium = cloud.snapshot_of_lost(&plain, &premium).await.unwrap();
-    let v2 = json!({"creationData": {"createOption": "Empty", "logicalSectorSize": 512}});
-    let v2 = cloud.disk("v2", Sku::PremiumV2Lrs, 8, v2);
+    let v2 = json!({
+        "diskIOPSReadWrite": 10_000, "diskMBpsReadWrite": 1000,
+        "creationData": {"createOption": "Empty", "logicalSectorSize": 512},
+    });
+    let v2 = cloud.disk("v2", Sku::PremiumV2Lrs, 20, v2);
     let v2 = cloud.snapshot_of_lost(&plain, &v2).await.unwrap();
     let wide = cloud.disk("wide", Sku::UltraSsdLrs, 8, Value::Null);
     let wide = cloud.snapshot_of_lost(&plain, &wide).await.unwrap();
+    let fast = json!({"diskIOPSReadWrite": 100_000, "diskMBpsReadWrite": 4000, "maxShares": 2, "diskIOPSReadOnly": 500});
+    let fast = cloud.disk("fast", Sku::UltraSsdLrs, 512, fast);
+    let fast = cloud.snapshot_of_lost(&plain, &fast).await.unwrap();
     for (snapshot, mapping, sku, sector, least_iops) in [
         (
             &premium,
@@ -229,6 +235,21 @@ async fn a_mapped_sku_keeps_what_it_can() {
             "Premium_ZRS",
             json!(null),
             7500,
+        ),
+        // Ultra has fewer IOPS for each GiB, PremiumV2 a lower ceiling.
+        (
+            &v2,
+            "PremiumV2_LRS=UltraSSD_LRS",
+            "UltraSSD_LRS",
+            json!(512),
+            6000,
+        ),
+        (
+            &fast,
+            "UltraSSD_LRS=PremiumV2_LRS",
+            "PremiumV2_LRS",
+            json!(4096),
+            80_000,
         ),
         (
             &v2,
