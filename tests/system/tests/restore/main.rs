@@ -5,4 +5,5 @@ mod faults;
 mod kept;
 mod persistent_volume;
 mod placement;
+mod shapes;
 mod stock;
