@@ -1,6 +1,9 @@
 //! Workload identity and managed identity.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use stillpoint_lab::{Credential, Identity, Lab, Settings};
 use stillpoint_system::{cloud::Cloud, programs};
@@ -160,6 +163,7 @@ async fn inside() {
     }
     ip("addr del 169.254.169.254/32 dev lo");
     let plugin = cloud.plugin().await.unwrap();
+    let begun = Instant::now();
     let error = log_in(&cloud, &plugin, directory.path(), "")
         .await
         .unwrap_err();
@@ -170,5 +174,7 @@ async fn inside() {
     ] {
         assert!(error.message().contains(part), "{part} in {error}");
     }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(8), "apiTimeout is 1s: {took:?}");
     cloud.lab.stop().await;
 }
