@@ -25,8 +25,10 @@ use super::{
     transport::{Transport, lock},
 };
 
-/// One attempt; the metadata service of a node without one never answers.
+/// The longest attempt: the metadata service of a node without one never answers, and the crate asks it again and again.
 const ATTEMPT: Duration = Duration::from_secs(15);
+/// And the shortest, for who waited for another's login until its own deadline.
+const ATTEMPT_AT_LEAST: Duration = Duration::from_secs(1);
 /// `azure_identity` itself returns its cached token until then.
 const EARLY: Duration = Duration::from_secs(295);
 const EARLY_AGAIN: Duration = Duration::from_secs(15);
@@ -162,7 +164,10 @@ impl Tokens {
             let scopes = [self.scope.as_str()];
             let asked = Instant::now();
             *lock(&self.wire.last) = None;
-            let attempt = tokio::time::timeout(ATTEMPT, credential.get_token(&scopes, None)).await;
+            let patience = deadline
+                .saturating_duration_since(asked)
+                .clamp(ATTEMPT_AT_LEAST, ATTEMPT);
+            let attempt = tokio::time::timeout(patience, credential.get_token(&scopes, None)).await;
             let message = match attempt {
                 Ok(Ok(token)) => {
                     let left = token.expires_on - azure_core::time::OffsetDateTime::now_utc();
@@ -176,7 +181,7 @@ impl Tokens {
                     return Ok(());
                 }
                 Ok(Err(error)) => causes(&error),
-                Err(_) => format!("no answer within {ATTEMPT:?}"),
+                Err(_) => format!("no answer within {patience:.1?}"),
             };
             let last = lock(&self.wire.last).clone();
             let transient = match &last {

@@ -37,7 +37,7 @@ fn every_key_is_read() {
         ("tags", "team=storage, cost = a=b"),
         ("activeDirectoryAuthorityURI", "https://login.example.com/"),
         ("credentialsFile", "/credentials/cloud"),
-        ("resourceManagerEndpoint", "http://127.0.0.1:8080"),
+        ("resourceManagerEndpoint", "https://127.0.0.1:8080"),
         (
             "caCert",
             "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
@@ -113,6 +113,7 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("resourceGroup", "a/b", "resource group"),
         ("targetResourceGroup", "a.", "resource group"),
         ("resourceManagerEndpoint", "http://example.com", "https"),
+        ("resourceManagerEndpoint", "http://localhost:8080", "https"),
         ("activeDirectoryAuthorityURI", "login", "https"),
         ("caCert", "/etc/ca.pem", "PEM"),
         ("agent", "unix:relative", "unix:"),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
 };
 
-use url::{Host, Url};
+use url::Url;
 
 use super::{AgentChoice, FreezeMode, duration};
 use crate::{
@@ -51,23 +51,12 @@ pub(super) fn subscription(text: &str) -> Parsed<String> {
         .map_err(|_| "a subscription's ID, such as 00000000-0000-0000-0000-000000000000".to_owned())
 }
 
-/// `https`, or `http` on this host: a token is sent there.
+/// `https` only, on this host too: a token is sent there, and the login refuses anything else.
 pub(super) fn endpoint(text: &str) -> Parsed<Url> {
-    let loopback = |url: &Url| match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
     Url::parse(text)
         .ok()
-        .filter(|url| {
-            url.has_host() && (url.scheme() == "https" || url.scheme() == "http" && loopback(url))
-        })
-        .ok_or_else(|| {
-            "an https URL (http only for this host), such as https://management.azure.com"
-                .to_owned()
-        })
+        .filter(|url| url.has_host() && url.scheme() == "https")
+        .ok_or_else(|| "an https URL, such as https://management.azure.com".to_owned())
 }
 
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {

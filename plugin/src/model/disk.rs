@@ -26,6 +26,11 @@ impl Sku {
             .any(|name| self.0.eq_ignore_ascii_case(name))
     }
 
+    /// Ultra: its bounds of speed are others than Premium SSD v2's.
+    pub fn is_ultra(&self) -> bool {
+        self.0.eq_ignore_ascii_case("UltraSSD_LRS")
+    }
+
     /// Its name, as Azure spelt it.
     pub fn as_str(&self) -> &str {
         &self.0

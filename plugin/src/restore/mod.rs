@@ -8,6 +8,7 @@
 //! ```
 
 mod error;
+mod performance;
 mod placement;
 mod properties;
 

@@ -1,6 +1,6 @@
 //! What the new disk is like: as the original, within what its SKU allows.
 
-use super::RestoreError;
+use super::{RestoreError, performance::carried_over};
 use crate::model::{DiskProperties, Sku, Snapshot};
 
 /// What decides on the properties.
@@ -15,12 +15,6 @@ pub(super) struct Wish<'a> {
     pub(super) iops: Option<i64>,
 }
 
-/// PremiumV2 and Ultra come with at least this much.
-const BASE_IOPS: i64 = 3000;
-const BASE_MBPS: i64 = 125;
-/// And with at most so many IOPS for each GiB (PremiumV2 500, Ultra 300), and MB/s for each IOPS (a quarter).
-const IOPS_PER_GIB: i64 = 300;
-
 impl Wish<'_> {
     pub(super) fn properties(self) -> Result<DiskProperties, RestoreError> {
         let provisioned = self.sku.copies_in_background();
@@ -31,14 +25,13 @@ impl Wish<'_> {
             .record
             .unwrap_or_else(|| nothing_known(self.original.clone()));
         let same = self.sku == self.original;
-        let was_provisioned = self.original.copies_in_background();
         let premium = is_premium(&self.sku) && (same || is_premium(&self.original));
         let sharable = !is(&self.sku, &["Standard_LRS"]);
-        let (iops_read_write, mbps_read_write) = match (provisioned, was_provisioned) {
+        let (iops_read_write, mbps_read_write) = match (provisioned, same) {
             // Elsewhere they follow from size and tier, and Azure refuses them.
             (false, _) => (None, None),
             (true, true) => (known.iops_read_write.or(iops), known.mbps_read_write),
-            (true, false) => carried_over(&known, size),
+            (true, false) => carried_over(&known, &self.sku, size),
         };
         Ok(DiskProperties {
             // The caller's: see `placement`.
@@ -47,12 +40,8 @@ impl Wish<'_> {
             bursting: known.bursting.filter(|_| premium),
             iops_read_write,
             mbps_read_write,
-            iops_read_only: known
-                .iops_read_only
-                .filter(|_| provisioned && was_provisioned),
-            mbps_read_only: known
-                .mbps_read_only
-                .filter(|_| provisioned && was_provisioned),
+            iops_read_only: known.iops_read_only.filter(|_| provisioned && same),
+            mbps_read_only: known.mbps_read_only.filter(|_| provisioned && same),
             max_shares: known.max_shares.filter(|_| sharable),
             optimized_for_frequent_attach: known.optimized_for_frequent_attach,
             performance_plus: known.performance_plus.filter(|_| !provisioned),
@@ -84,23 +73,6 @@ impl Wish<'_> {
             Some(_) | None => Ok(None),
         }
     }
-}
-
-/// A disk that becomes PremiumV2 or Ultra is not slower than it was.
-fn carried_over(known: &DiskProperties, gibibytes: Option<u32>) -> (Option<i64>, Option<i64>) {
-    let most = gibibytes
-        .map_or(BASE_IOPS, |size| i64::from(size) * IOPS_PER_GIB)
-        .max(BASE_IOPS);
-    let iops = known
-        .iops_read_write
-        .filter(|iops| *iops > BASE_IOPS)
-        .map(|iops| iops.min(most));
-    let most = iops.unwrap_or(BASE_IOPS) / 4;
-    let mbps = known
-        .mbps_read_write
-        .filter(|mbps| *mbps > BASE_MBPS)
-        .map(|mbps| mbps.min(most));
-    (iops, mbps)
 }
 
 fn is(sku: &Sku, names: &[&str]) -> bool {
