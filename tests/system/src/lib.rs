@@ -9,5 +9,6 @@ pub mod kubelet;
 pub mod programs;
 
 pub mod rig;
+pub mod scene;
 pub mod table;
 pub mod writers;
