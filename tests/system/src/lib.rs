@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod kubelet;
 pub mod programs;
 
+pub mod relay;
 pub mod rig;
 pub mod scene;
 pub mod table;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use stillpoint_lab::{
-    Action, Fault, RequestRecord, Settings, SnapshotView,
+    Action, Fault, RequestRecord, ResourceId, Settings, SnapshotView,
     host::{Host, Plugin, Snapshotter},
 };
 use stillpoint_loopfs::Kind;
@@ -240,14 +240,26 @@ impl Scene {
     /// The snapshot is called filesystem-consistent, and is.
     pub async fn is_whole(&self, answer: Result<String, Status>) -> Result<SnapshotView> {
         self.thawed().await?;
+        self.is_called_whole(answer)
+    }
+
+    /// The same where the volume cannot be written to.
+    pub fn is_called_whole(&self, answer: Result<String, Status>) -> Result<SnapshotView> {
         let snapshot = self.complete(answer)?;
-        let worth = &snapshot.tags["stillpoint-consistency"];
-        ensure!(worth == "filesystem", "{:?}", snapshot.tags);
-        let copy = self.rig.lab.copy_of(&snapshot.id)?;
-        let journal = tokio::task::block_in_place(|| inspect::journal(&copy, self.volume.kind))?;
-        ensure!(journal.clean, "called consistent, but {journal:?}");
+        self.called_whole(&snapshot.id, self.volume.kind)?;
         self.says_no_secret()?;
         Ok(snapshot)
+    }
+
+    /// A snapshot of a filesystem of that kind is called filesystem-consistent, and is: nothing is to be replayed.
+    pub fn called_whole(&self, id: &ResourceId, kind: Kind) -> Result<()> {
+        let snapshot = self.rig.lab.snapshot(id).context("it is gone")?;
+        let worth = &snapshot.tags["stillpoint-consistency"];
+        ensure!(worth == "filesystem", "{:?}", snapshot.tags);
+        let copy = self.rig.lab.copy_of(id)?;
+        let journal = tokio::task::block_in_place(|| inspect::journal(&copy, kind))?;
+        ensure!(journal.clean, "called consistent, but {journal:?}");
+        Ok(())
     }
 
     /// The snapshot is kept and says that it is crash-consistent, and why.

@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -154,7 +154,7 @@ fn nouuid(kind: Kind) -> &'static str {
     if kind == Kind::Xfs { "nouuid" } else { "" }
 }
 
-fn look(rig: &Rig, image: &PathBuf, kind: Kind) -> Result<(Files, Result<String, String>)> {
+fn look(rig: &Rig, image: &Path, kind: Kind) -> Result<(Files, Result<String, String>)> {
     let mounted = inspect::mount_as_is(image, kind, &rig.scratch().join("copy"))?;
     let files = writers::check_files(mounted.path());
     let sqlite = writers::check_sqlite(mounted.path(), rig.scratch());
