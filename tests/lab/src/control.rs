@@ -16,11 +16,12 @@
 //! | `DELETE /lab/disks?id=` | deletes at once |
 //! | `POST /lab/disks/attach` | `{"disk", "machine": id or null}` |
 //! | `GET /lab/snapshots` | a [`SnapshotView`](crate::SnapshotView) each: `accepted`, `cutBegan`, `cutEnded`, `succeeded` on both clocks, `file`, `tags` |
+//! | `POST /lab/snapshots/backdate` | `{"id", "by": "2h"}`: as if it had been made so much earlier |
 //! | `POST /lab/copies` | `{"id"}` of a snapshot or disk: answers `{"file"}`, a copy to mount |
 //! | `GET`, `POST`, `DELETE /lab/faults` | armed ones; arms a [`Fault`](crate::Fault); disarms all |
 //! | `GET`, `DELETE /lab/requests` | the request log ([`RequestRecord`](crate::RequestRecord)); empties it |
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Fault, Identity, LabError, NewDisk, ResourceId, Settings,
     arm::{facts, lifecycle, views},
+    settings::duration,
     shared::Shared,
 };
 
@@ -57,6 +59,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, end: Cance
         )
         .route("/disks/attach", post(attach))
         .route("/snapshots", get(list_snapshots))
+        .route("/snapshots/backdate", post(backdate))
         .route("/copies", post(copy))
         .route("/faults", get(faults).post(inject).delete(clear_faults))
         .route("/requests", get(requests).delete(clear_requests))
@@ -234,6 +237,19 @@ async fn attach(State(shared): Lab, body: bytes::Bytes) -> Result<StatusCode, Re
 
 async fn list_snapshots(State(shared): Lab) -> Json<Vec<crate::SnapshotView>> {
     Json(shared.world().snapshots.values().map(facts::of).collect())
+}
+
+async fn backdate(State(shared): Lab, body: bytes::Bytes) -> Result<StatusCode, Refused> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Backdate {
+        id: ResourceId,
+        #[serde(with = "duration")]
+        by: Duration,
+    }
+    let Backdate { id, by } = read(&body)?;
+    shared.backdate_snapshot(&id, by)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn copy(State(shared): Lab, body: bytes::Bytes) -> Result<Json<Value>, Refused> {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{kubelet::Kubelet, programs};
@@ -76,6 +76,17 @@ impl Agent {
     /// Sends a signal to the supervisor alone.
     pub fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Sends a signal to the worker alone, the one child that the supervisor has.
+    pub fn signal_worker(&self, signal: Signal) -> Result<()> {
+        let pid = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let worker = children.split_whitespace().next();
+        let worker = worker
+            .and_then(|pid| Pid::from_raw(pid.parse().ok()?))
+            .context("the supervisor has no worker")?;
+        Ok(kill_process(worker, signal)?)
     }
 
     /// Kills supervisor and worker at once, as the end of a container does.

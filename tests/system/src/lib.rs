@@ -9,6 +9,8 @@ pub mod inspect;
 pub mod kubelet;
 pub mod programs;
 
+pub mod relay;
 pub mod rig;
+pub mod scene;
 pub mod table;
 pub mod writers;

@@ -1,6 +1,12 @@
 //! One node, its Azure, its agent, and the plugin as Velero runs it.
 
-use std::{fs, path::Path, sync::mpsc, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -75,6 +81,16 @@ impl Rig {
         Ok(self.agent.insert(agent))
     }
 
+    /// Tells the agent to stop, and waits until it has.
+    pub fn stop_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// Where the agent listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent/agent.sock")
+    }
+
     /// The agent, as last started.
     pub fn agent(&mut self) -> Result<&mut Agent> {
         self.agent.as_mut().context("the agent was never started")
@@ -117,9 +133,8 @@ impl Rig {
 
     /// A location's config that leads to the lab and the agent, with `more` besides.
     pub fn config<'a>(&self, more: &[(&'a str, &'a str)]) -> Vec<(String, String)> {
-        let socket = self.directory.path().join("agent/agent.sock");
         let mut config = self.lab.location_config();
-        config.insert("agent".into(), format!("unix:{}", socket.display()));
+        config.insert("agent".into(), format!("unix:{}", self.socket().display()));
         config.extend(
             more.iter()
                 .map(|(key, value)| ((*key).into(), (*value).into())),

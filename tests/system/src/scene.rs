@@ -1,0 +1,371 @@
+//! One volume that a program writes to, a plugin about to take its snapshot, and what must be true however that ends.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use stillpoint_lab::{
+    Action, Fault, RequestRecord, ResourceId, Settings, SnapshotView,
+    host::{Host, Plugin, Snapshotter},
+};
+use stillpoint_loopfs::Kind;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::{
+    inspect, programs,
+    rig::{NAME, Rig, Volume, ZONE},
+    writers::Writer,
+};
+
+/// What is waited for comes within this, or never.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Everything that one case needs; nothing is shared with another. Dropped in this order.
+#[derive(Debug)]
+pub struct Scene {
+    /// Writes to the volume all the time; `None` leaves the volume alone, so that it can be unmounted.
+    pub writer: Option<Writer>,
+    /// The volume.
+    pub volume: Volume,
+    /// The plugin that is told to take its snapshot.
+    pub plugin: Plugin,
+    /// Of that plugin.
+    pub snapshotter: Snapshotter,
+    /// The node, its agent and its Azure.
+    pub rig: Rig,
+    config: Vec<(String, String)>,
+}
+
+/// A lab whose snapshots take long enough for something to happen meanwhile.
+pub fn settings() -> Settings {
+    let mut settings = Settings::fast();
+    settings.snapshot.duration = Duration::from_millis(400);
+    settings
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while !condition() {
+        ensure!(begun.elapsed() < SOON, "not within {SOON:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// A fault of every PUT, GET, … of a snapshot.
+pub fn fault(method: &str, times: u32, action: Action) -> Fault {
+    Fault {
+        method: Some(method.into()),
+        path: "**/snapshots/*".into(),
+        skip: 0,
+        times,
+        action,
+    }
+}
+
+/// An answer of Azure's that is none.
+pub fn status(status: u16) -> Action {
+    Action::Status {
+        status,
+        code: None,
+        message: None,
+        retry_after: None,
+    }
+}
+
+/// 429, to be asked again after a second.
+pub fn throttled() -> Action {
+    Action::Status {
+        status: 429,
+        code: None,
+        message: None,
+        retry_after: Some("1".into()),
+    }
+}
+
+/// One case of a test.
+pub type Case = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// Runs cases at once: most of their time is waiting. Those that fail are told by name.
+pub async fn all<N: fmt::Display>(cases: impl IntoIterator<Item = (N, Case)>) {
+    if let Some(why) = stillpoint_loopfs::missing() {
+        eprintln!("SKIPPED: {why}");
+        return;
+    }
+    let running: Vec<_> = cases
+        .into_iter()
+        .map(|(name, case)| (name, tokio::spawn(case)))
+        .collect();
+    let mut failed = Vec::new();
+    for (name, case) in running {
+        match case.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed.push(format!("{name}: {error:#}")),
+            Err(panic) => failed.push(format!("{name}: {panic}")),
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+impl Scene {
+    /// A volume of ext4 with a busy writer.
+    pub async fn busy(settings: Settings, config: &[(&str, &str)]) -> Result<Self> {
+        let mut scene = Self::idle(settings, config).await?;
+        let writer = Writer::files(scene.volume.path())?;
+        until("the writer writes", || writer.count() > 5).await?;
+        scene.writer = Some(writer);
+        Ok(scene)
+    }
+
+    /// A volume of ext4 that nobody uses.
+    pub async fn idle(settings: Settings, config: &[(&str, &str)]) -> Result<Self> {
+        let rig = Rig::start(settings).await?;
+        let volume = rig.volume("data", Kind::Ext4)?;
+        Self::of(rig, volume, config).await
+    }
+
+    /// The same with a node and volume that are there already.
+    pub async fn of(rig: Rig, volume: Volume, config: &[(&str, &str)]) -> Result<Self> {
+        let host = Host::new(programs::program(programs::PLUGIN)?).argument("--log-level=trace");
+        Self::hosted(rig, volume, config, host).await
+    }
+
+    /// The same with a plugin started that way.
+    pub async fn hosted(
+        rig: Rig,
+        volume: Volume,
+        config: &[(&str, &str)],
+        host: Host,
+    ) -> Result<Self> {
+        let config = rig.config(config);
+        let plugin = host.start().await?;
+        let scene = Self {
+            snapshotter: plugin.snapshotter(NAME),
+            writer: None,
+            volume,
+            plugin,
+            rig,
+            config,
+        };
+        scene.init().await?;
+        Ok(scene)
+    }
+
+    /// As Velero does after each start of the plugin. Waits for the sweep, so that no fault meets its requests.
+    async fn init(&self) -> Result<()> {
+        let config = self.config.iter();
+        let config: Vec<_> = config
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        let swept = self.requests("GET", "/snapshots").len();
+        self.snapshotter.init(&config).await?;
+        until("the sweep has listed", || {
+            let lists = self.requests("GET", "/snapshots");
+            lists.len() > swept && lists.iter().all(|list| list.answered.is_some())
+        })
+        .await
+    }
+
+    /// Another process of the plugin instead of this one, which is killed if it still runs.
+    pub async fn restart_plugin(&mut self) -> Result<()> {
+        let host = Host::new(programs::program(programs::PLUGIN)?).argument("--log-level=trace");
+        self.plugin = host.start().await?;
+        self.snapshotter = self.plugin.snapshotter(NAME);
+        self.init().await
+    }
+
+    /// Takes the snapshot.
+    pub async fn take(&self) -> Result<String, Status> {
+        let taken = self.taking().await;
+        taken.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
+    }
+
+    /// Begins to take the snapshot. Aborting the task cancels the call, as a host does.
+    pub fn taking(&self) -> JoinHandle<Result<String, Status>> {
+        let (snapshotter, volume) = (self.snapshotter.clone(), self.volume.handle());
+        tokio::spawn(async move {
+            snapshotter
+                .create_snapshot(&volume, ZONE, &[("velero.io/backup", "b")])
+                .await
+        })
+    }
+
+    /// Requests that the lab has got, by method and the part of the path before the name.
+    pub fn requests(&self, method: &str, kind: &str) -> Vec<RequestRecord> {
+        let mut requests = self.rig.lab.requests();
+        requests.retain(|request| request.method == method && request.path.contains(kind));
+        requests
+    }
+
+    /// How many PUTs of snapshots there were. The volume is frozen when the first comes.
+    pub fn puts(&self) -> usize {
+        self.requests("PUT", "/snapshots/").len()
+    }
+
+    /// Waits until the volume is frozen and the snapshot asked for.
+    pub async fn asked(&self) -> Result<()> {
+        until("the snapshot is asked for", || self.puts() > 0).await
+    }
+
+    /// Waits until Azure has taken the snapshot on and the plugin polls it.
+    pub async fn polled(&self) -> Result<()> {
+        until("the snapshot is polled", || {
+            let polls = self.requests("GET", "/snapshots/");
+            self.puts() > 0 && !polls.is_empty()
+        })
+        .await
+    }
+
+    /// Fails if the volume is frozen.
+    pub async fn thawed(&self) -> Result<()> {
+        tokio::task::block_in_place(|| self.volume.write_something())
+    }
+
+    /// The one snapshot that there is.
+    pub fn only_snapshot(&self) -> Result<SnapshotView> {
+        let mut snapshots = self.rig.lab.snapshots();
+        match (snapshots.pop(), snapshots.is_empty()) {
+            (Some(snapshot), true) => Ok(snapshot),
+            (None, _) => bail!("there is no snapshot"),
+            (Some(_), false) => bail!("there are {} snapshots", snapshots.len() + 1),
+        }
+    }
+
+    /// The snapshot is called filesystem-consistent, and is.
+    pub async fn is_whole(&self, answer: Result<String, Status>) -> Result<SnapshotView> {
+        self.thawed().await?;
+        self.is_called_whole(answer)
+    }
+
+    /// The same where the volume cannot be written to.
+    pub fn is_called_whole(&self, answer: Result<String, Status>) -> Result<SnapshotView> {
+        let snapshot = self.complete(answer)?;
+        self.called_whole(&snapshot.id, self.volume.kind)?;
+        self.says_no_secret()?;
+        Ok(snapshot)
+    }
+
+    /// A snapshot of a filesystem of that kind is called filesystem-consistent, and is: nothing is to be replayed.
+    pub fn called_whole(&self, id: &ResourceId, kind: Kind) -> Result<()> {
+        let snapshot = self.rig.lab.snapshot(id).context("it is gone")?;
+        let worth = &snapshot.tags["stillpoint-consistency"];
+        ensure!(worth == "filesystem", "{:?}", snapshot.tags);
+        let copy = self.rig.lab.copy_of(id)?;
+        let journal = tokio::task::block_in_place(|| inspect::journal(&copy, kind))?;
+        ensure!(journal.clean, "called consistent, but {journal:?}");
+        Ok(())
+    }
+
+    /// The snapshot is kept and says that it is crash-consistent, and why.
+    pub async fn is_crash(&self, answer: Result<String, Status>, why: &str) -> Result<()> {
+        self.thawed().await?;
+        self.is_called_crash(answer, why)
+    }
+
+    /// The same where the volume cannot be written to.
+    pub fn is_called_crash(&self, answer: Result<String, Status>, why: &str) -> Result<()> {
+        let snapshot = self.complete(answer)?;
+        let (worth, reason) = (
+            &snapshot.tags["stillpoint-consistency"],
+            &snapshot.tags["stillpoint-reason"],
+        );
+        ensure!(
+            worth == "crash" && reason.contains(why),
+            "{:?}",
+            snapshot.tags
+        );
+        self.says_no_secret()
+    }
+
+    /// There is no snapshot, and the message says why.
+    pub async fn is_refused(&self, answer: Result<String, Status>, why: &str) -> Result<()> {
+        self.thawed().await?;
+        self.is_failure(answer, why)
+    }
+
+    /// The same where the volume cannot be written to.
+    pub fn is_failure(&self, answer: Result<String, Status>, why: &str) -> Result<()> {
+        let Err(status) = answer else {
+            bail!(
+                "it should have failed with {why:?}: {:?}",
+                self.only_snapshot()
+            )
+        };
+        ensure!(status.message().contains(why), "{status:?} lacks {why:?}");
+        let left = self.rig.lab.snapshots();
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        self.says_no_secret()
+    }
+
+    /// Exactly one snapshot is left, and it says that it is unfinished and not consistent.
+    pub async fn is_pending(&self) -> Result<SnapshotView> {
+        until("Azure has made the snapshot", || {
+            let snapshots = self.rig.lab.snapshots();
+            !snapshots.is_empty() && snapshots.iter().all(|one| one.state != "Creating")
+        })
+        .await?;
+        let snapshot = self.only_snapshot()?;
+        ensure!(
+            snapshot.tags["stillpoint-state"] == "pending"
+                && snapshot.tags["stillpoint-consistency"] == "crash",
+            "{:?}",
+            snapshot.tags
+        );
+        self.says_no_secret()?;
+        Ok(snapshot)
+    }
+
+    /// The pending snapshot stays as long as somebody could be at work on it; then the next start sweeps it.
+    pub async fn is_swept_later(&mut self) -> Result<()> {
+        let snapshot = self.is_pending().await?;
+        let hour = Duration::from_secs(3600);
+        self.rig.lab.backdate_snapshot(&snapshot.id, hour)?;
+        self.restart_plugin().await?;
+        self.only_snapshot().context("it was swept too early")?;
+        self.rig.lab.backdate_snapshot(&snapshot.id, hour)?;
+        self.restart_plugin().await?;
+        until("the pending snapshot is swept", || {
+            self.rig.lab.snapshots().is_empty()
+        })
+        .await
+    }
+
+    /// The answer names the one snapshot there is, and that is complete.
+    fn complete(&self, answer: Result<String, Status>) -> Result<SnapshotView> {
+        let id = answer.map_err(|status| anyhow::anyhow!("{status:?}"))?;
+        let snapshot = self.only_snapshot()?;
+        ensure!(snapshot.id == id.parse()?, "{id} is not {}", snapshot.id);
+        ensure!(
+            snapshot.tags["stillpoint-state"] == "complete",
+            "{:?}",
+            snapshot.tags
+        );
+        Ok(snapshot)
+    }
+
+    /// Nothing in the plugin's log, at its chattiest, lets anyone log in.
+    pub fn says_no_secret(&self) -> Result<()> {
+        let credentials = self.rig.lab.credentials_file();
+        let secret = credentials
+            .lines()
+            .find_map(|line| line.strip_prefix("AZURE_CLIENT_SECRET="))
+            .context("the lab's identity has no secret")?;
+        let log = self.plugin.logs().entries();
+        ensure!(!log.is_empty(), "the plugin logs nothing");
+        for entry in log {
+            let text = format!("{entry:?}");
+            // A JWT begins so.
+            let told = [secret, "eyJ", "Bearer "]
+                .iter()
+                .any(|word| text.contains(word));
+            ensure!(!told, "the log has a secret: {text}");
+        }
+        Ok(())
+    }
+}
