@@ -10,7 +10,7 @@ PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreez
 	ip:iproute2 readelf:binutils cc:gcc make:make
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
 
-.PHONY: help setup tools demo test bench lint release clean
+.PHONY: help setup demo test bench lint release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,8 +48,8 @@ release: setup ## the two programs as they are shipped, in target/release; the p
 lint: ## format, clippy, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
-	else echo "cargo-deny is not installed (cargo install cargo-deny --locked): dependency checks not run"; fi
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
+	else echo "NOT RUN: cargo deny, which is not installed (cargo install cargo-deny --locked)"; fi
 
 clean: ## everything that was built
 	$(CARGO) clean
