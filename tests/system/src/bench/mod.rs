@@ -6,6 +6,7 @@
 mod namespace;
 mod plugins;
 mod report;
+mod tally;
 mod work;
 
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
@@ -20,14 +21,14 @@ use work::Bench;
 
 /// What was measured of one plugin; times in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Figures(BTreeMap<&'static str, f64>);
+pub struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
-    fn set(&mut self, name: &'static str, value: f64) {
-        self.0.insert(name, value);
+    fn set(&mut self, name: &str, value: f64) {
+        self.0.insert(name.to_owned(), value);
     }
 
-    fn time(&mut self, name: &'static str, value: Duration) {
+    fn time(&mut self, name: &str, value: Duration) {
         self.set(name, value.as_secs_f64() * 1000.0);
     }
 

@@ -7,12 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
-use stillpoint_lab::{RequestRecord, Settings, SnapshotView, host::Snapshotter, settings::Limits};
+use stillpoint_lab::{Settings, host::Snapshotter, settings::Limits};
 use stillpoint_loopfs::Kind;
 
-use super::{Figures, Size, plugins::Candidate};
+use super::{
+    Figures, Size,
+    plugins::Candidate,
+    tally::{self, percentile},
+};
 use crate::rig::{Rig, Volume, ZONE};
 
 /// The node, its volumes and their Azure.
@@ -87,7 +91,7 @@ impl Bench {
         figures.time("sequence", taken.took);
         figures.set("sequence_to_limit", to_limit(&taken, self.size.volumes, 1));
         figures.set("sequence_failed", taken.failed as f64);
-        self.count_requests(figures);
+        tally::requests(&self.rig.lab, self.size.volumes, figures);
         self.freezes(candidate, &taken, "sequence", figures)?;
         let usage = plugin.usage()?;
         figures.set("peak_mib", usage.peak_resident as f64 / f64::from(1 << 20));
@@ -103,22 +107,17 @@ impl Bench {
         &self,
         candidate: &Candidate,
         figures: &mut Figures,
-        name: &'static str,
+        name: &str,
     ) -> Result<()> {
-        let [total, limit, failed] = match name {
-            "eight" => ["eight", "eight_to_limit", "eight_failed"],
-            _ => [
-                "limited_eight",
-                "limited_eight_to_limit",
-                "limited_eight_failed",
-            ],
-        };
         let plugin = candidate.start(&self.rig).await?;
         let snapshotter = candidate.open(&self.rig, &plugin).await?;
         let taken = self.snapshots(&snapshotter, self.size.volumes, 8).await;
-        figures.time(total, taken.took);
-        figures.set(limit, to_limit(&taken, self.size.volumes, 8));
-        figures.set(failed, taken.failed as f64);
+        figures.time(name, taken.took);
+        figures.set(
+            &format!("{name}_to_limit"),
+            to_limit(&taken, self.size.volumes, 8),
+        );
+        figures.set(&format!("{name}_failed"), taken.failed as f64);
         self.freezes(candidate, &taken, name, figures)?;
         if name == "eight" {
             figures.set(
@@ -167,6 +166,19 @@ impl Bench {
         Ok(())
     }
 
+    fn freezes(
+        &self,
+        candidate: &Candidate,
+        taken: &Taken,
+        run: &str,
+        figures: &mut Figures,
+    ) -> Result<()> {
+        if candidate.freezes() {
+            tally::freezes(&self.rig.lab, &taken.ids, run, figures)?;
+        }
+        Ok(())
+    }
+
     /// Snapshots of the first `count` volumes by that many workers, as a backup takes them.
     async fn snapshots(&self, snapshotter: &Snapshotter, count: usize, workers: usize) -> Taken {
         let queue: VecDeque<_> = self
@@ -192,81 +204,6 @@ impl Bench {
         }
         taken.took = begun.elapsed();
         taken
-    }
-
-    /// How much longer than Azure's own time, from the PUT's arrival to Succeeded, each filesystem stood still.
-    fn freezes(
-        &self,
-        candidate: &Candidate,
-        taken: &Taken,
-        run: &'static str,
-        figures: &mut Figures,
-    ) -> Result<()> {
-        if !candidate.freezes() {
-            return Ok(());
-        }
-        let [p50, p99, longest, crash] = match run {
-            "sequence" => [
-                "sequence_over_p50",
-                "sequence_over_p99",
-                "sequence_frozen_max",
-                "sequence_crash",
-            ],
-            "eight" => [
-                "eight_over_p50",
-                "eight_over_p99",
-                "eight_frozen_max",
-                "eight_crash",
-            ],
-            "limited" => [
-                "limited_over_p50",
-                "limited_over_p99",
-                "limited_frozen_max",
-                "limited_crash",
-            ],
-            _ => [
-                "limited_eight_over_p50",
-                "limited_eight_over_p99",
-                "limited_eight_frozen_max",
-                "limited_eight_crash",
-            ],
-        };
-        let (mut over, mut frozen, mut crashed) = (Vec::new(), Vec::new(), 0.0);
-        for id in &taken.ids {
-            let seen = self
-                .rig
-                .lab
-                .snapshot(&id.parse()?)
-                .context("a snapshot is gone")?;
-            if seen.tags.get("stillpoint-consistency").map(String::as_str) != Some("filesystem") {
-                crashed += 1.0;
-                continue;
-            }
-            let stood = frozen_for(&seen)?;
-            let azure = seen
-                .succeeded
-                .context("it never succeeded")?
-                .since(&seen.accepted);
-            over.push(stood.saturating_sub(azure));
-            frozen.push(stood);
-        }
-        figures.time(p50, percentile(&mut over, 0.5));
-        figures.time(p99, percentile(&mut over, 0.99));
-        figures.time(longest, percentile(&mut frozen, 1.0));
-        figures.set(crash, crashed);
-        Ok(())
-    }
-
-    fn count_requests(&self, figures: &mut Figures) {
-        let requests = self.rig.lab.requests();
-        let polls = requests.iter().filter(|request| is_poll(request)).count();
-        let logins = requests.iter().filter(|request| is_token(request)).count();
-        let others =
-            requests.len() - polls - requests.iter().filter(|request| is_login(request)).count();
-        let snapshots = self.size.volumes as f64;
-        figures.set("requests_a_snapshot", others as f64 / snapshots);
-        figures.set("polls_a_snapshot", polls as f64 / snapshots);
-        figures.set("logins", logins as f64);
     }
 }
 
@@ -304,44 +241,8 @@ async fn work(
     }
 }
 
-/// A look at whether something has ended: of a snapshot, their list, an operation.
-fn is_poll(request: &RequestRecord) -> bool {
-    let path = request.path.to_ascii_lowercase();
-    request.method == "GET"
-        && ["/snapshots", "/diskoperations"]
-            .iter()
-            .any(|part| path.contains(part))
-}
-
-fn is_token(request: &RequestRecord) -> bool {
-    request.path.ends_with("/token")
-}
-
-fn is_login(request: &RequestRecord) -> bool {
-    is_token(request)
-        || request.path.contains("/discovery/")
-        || request.path.contains("/.well-known/")
-}
-
-fn frozen_for(snapshot: &SnapshotView) -> Result<Duration> {
-    let millis = snapshot
-        .tags
-        .get("stillpoint-frozen-ms")
-        .context("no stillpoint-frozen-ms")?;
-    Ok(Duration::from_millis(millis.parse()?))
-}
-
 /// Time taken over the least that Azure allows: 1.5 s a snapshot, shared by the workers.
 fn to_limit(taken: &Taken, volumes: usize, workers: usize) -> f64 {
     let azure = Settings::default().snapshot.duration.as_secs_f64();
     taken.took.as_secs_f64() / (azure * volumes.div_ceil(workers) as f64)
-}
-
-fn percentile(times: &mut [Duration], share: f64) -> Duration {
-    times.sort();
-    let last = times.len().saturating_sub(1);
-    times
-        .get((last as f64 * share).round() as usize)
-        .copied()
-        .unwrap_or_default()
 }
