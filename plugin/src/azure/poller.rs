@@ -41,6 +41,8 @@ struct Polled {
     asked: Instant,
     pages: Option<usize>,
     found: Result<Vec<Read>, Failure>,
+    /// Why there is no token to ask with.
+    refused: Option<Failure>,
 }
 
 /// Runs until nobody waits in the group.
@@ -80,9 +82,9 @@ pub(super) async fn run(core: Arc<Core>, group: ResourceGroup, wake: Arc<Notify>
         }
         let full = under_way.len() >= AT_ONCE;
         tokio::select! {
-            Some(polled) = under_way.next() => {
+            Some(mut polled) = under_way.next() => {
                 pages = polled.pages.unwrap_or(pages);
-                if let Some(wait) = trouble.after(&core, &polled).await {
+                if let Some(wait) = trouble.after(&core, &mut polled).await {
                     not_before = not_before.max(Instant::now() + wait);
                 }
                 settle(&core, polled);
@@ -108,6 +110,7 @@ async fn get(core: Arc<Core>, id: SnapshotId) -> Polled {
         asked,
         pages: None,
         found,
+        refused: None,
     }
 }
 
@@ -140,6 +143,7 @@ async fn list(core: Arc<Core>, group: ResourceGroup, ids: Vec<SnapshotId>) -> Po
         asked,
         pages: Some(pages.max(bytes / BIG).max(1)),
         found: result,
+        refused: None,
     }
 }
 
@@ -155,8 +159,9 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// How long to hold back after this answer.
-    async fn after(&mut self, core: &Core, polled: &Polled) -> Option<Duration> {
+    /// How long to hold back after this answer. A login that is refused is the answer then: without a token nothing will
+    /// be seen, and the filesystem need not stand still for it.
+    async fn after(&mut self, core: &Core, polled: &mut Polled) -> Option<Duration> {
         let Err(failure) = &polled.found else {
             self.count = 0;
             return None;
@@ -168,11 +173,12 @@ impl Trouble {
         } else {
             doubled(BROKEN).min(BROKEN_MOST)
         };
-        if failure.status() == Some(401) || matches!(failure, Failure::Login(_)) {
-            let _ = core.wire.tokens.ensure(Instant::now() + LOGIN).await;
-        }
         self.count += 1;
         tracing::debug!(%failure, ?wait, "a poll for the end of a snapshot failed");
+        if failure.status() == Some(401) || matches!(failure, Failure::Login(_)) {
+            let ensured = core.wire.tokens.ensure(Instant::now() + LOGIN).await;
+            polled.refused = ensured.err();
+        }
         Some(wait)
     }
 
@@ -191,12 +197,18 @@ impl Trouble {
 /// Tells the waiters what was found.
 fn settle(core: &Arc<Core>, polled: Polled) {
     let Polled {
-        ids, asked, found, ..
+        ids,
+        asked,
+        found,
+        refused,
+        ..
     } = polled;
     let found = match found {
         Ok(found) => found,
         Err(failure) => {
-            if Trouble::is_final(&failure) {
+            let last = refused.is_some() || Trouble::is_final(&failure);
+            let failure = refused.unwrap_or(failure);
+            if last {
                 for id in &ids {
                     let told = || Err(failure.clone().into_error(id, asked.elapsed()));
                     core.watch.finish(id, told);
@@ -214,8 +226,9 @@ fn settle(core: &Arc<Core>, polled: Polled) {
                 core.watch.finish(&snapshot.id, || Ok(snapshot.clone()));
             }
             ProvisioningState::Failed(state) => {
-                let operation = core.watch.operation_of(&snapshot.id);
-                tokio::spawn(failed(core.clone(), snapshot.id, state.clone(), operation));
+                if let Some(operation) = core.watch.failed(&snapshot.id) {
+                    tokio::spawn(failed(core.clone(), snapshot.id, state.clone(), operation));
+                }
             }
         }
     }

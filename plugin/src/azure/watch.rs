@@ -74,6 +74,8 @@ struct Waiter {
     least: Duration,
     next: Instant,
     asked_why: Option<Instant>,
+    /// Its operation is being asked why it failed.
+    failed: bool,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -118,6 +120,7 @@ impl Watch {
             accepted,
             least: Duration::ZERO,
             asked_why: None,
+            failed: false,
             answer,
         };
         {
@@ -229,13 +232,16 @@ impl Watch {
         operation
     }
 
-    /// Its operation, taken so that it is asked for only once.
-    pub(super) fn operation_of(&self, id: &SnapshotId) -> Option<Url> {
-        let mut operation = None;
+    /// It has failed: its operation, to be asked why. `None` to the polls that see the same meanwhile, else they would
+    /// answer before the reason is known.
+    pub(super) fn failed(&self, id: &SnapshotId) -> Option<Option<Url>> {
+        let mut first = None;
         self.each(std::slice::from_ref(id), |waiter| {
-            operation = waiter.accepted.operation.take();
+            if !std::mem::replace(&mut waiter.failed, true) {
+                first = Some(waiter.accepted.operation.clone());
+            }
         });
-        operation
+        first
     }
 
     /// Answers all who wait for it.

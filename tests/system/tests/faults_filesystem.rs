@@ -232,7 +232,7 @@ async fn disk_that_is_not_mounted_here_is_judged_by_its_attachment() {
                 .create_snapshot(&raw.to_string(), ZONE, &[])
                 .await;
             match (elsewhere, config == AUTO) {
-                (true, true) => scene.is_crash(answer, "").await,
+                (true, true) => scene.is_crash(answer, "it is not on this node").await,
                 (true, false) => scene.is_refused(answer, "is not frozen").await,
                 (false, _) => {
                     answer?;

@@ -13,6 +13,7 @@ use stillpoint_system::{
     scene::{Case, Scene, all, fault, settings, until},
 };
 
+type Act = fn(&mut Rig) -> Result<()>;
 type Config = &'static [(&'static str, &'static str)];
 
 /// Longer than any case lasts: what is thawed earlier was not thawed by its deadline.
@@ -153,7 +154,7 @@ async fn host_that_goes_away_leaves_nothing() {
 }
 
 /// Something is done to the agent while it holds the volume; the volume is thawed long before its deadline.
-fn agent_ends(config: Config, act: fn(&mut Rig) -> Result<()>, why: &'static str) -> Case {
+fn agent_ends(config: Config, act: Act, why: &'static str) -> Case {
     Box::pin(async move {
         let mut scene = Scene::busy(slow(), config).await?;
         let taking = scene.taking();
@@ -185,9 +186,9 @@ async fn agent_that_ends_thaws() {
         rig.agent()?.kill_container();
         rig.start_agent().map(drop)
     };
-    let acts: [(&str, fn(&mut Rig) -> Result<()>, &str); 4] = [
+    let acts: [(&str, Act, &str); 4] = [
         ("SIGTERM", terminate, "the agent is stopping"),
-        ("supervisor killed", supervisor, ""),
+        ("supervisor killed", supervisor, "the agent is stopping"),
         ("worker killed", worker, "the call to the agent broke"),
         ("container killed", container, "the call to the agent broke"),
     ];
@@ -213,9 +214,9 @@ async fn stopped_worker_does_not_keep_anything_frozen() {
             scene.thawed().await?;
             let answer = taking.await?;
             if config == BRIEFLY[0] {
-                scene.is_crash(answer, "").await
+                scene.is_crash(answer, "did not say within 5s").await
             } else {
-                scene.is_refused(answer, "").await
+                scene.is_refused(answer, "did not say within 5s").await
             }
         })
     };
