@@ -113,7 +113,11 @@ impl BindMount {
 
 impl Drop for BindMount {
     fn drop(&mut self) {
-        // A frozen filesystem's bind mount can be unmounted all the same.
-        let _ = Command::new("umount").arg(&self.0).output();
+        // A frozen filesystem's bind mount can be unmounted all the same; one on which a writer has a file open only
+        // lazily, else it and its loop device stay for ever.
+        let unmounted = Command::new("umount").arg(&self.0).output();
+        if !unmounted.is_ok_and(|output| output.status.success()) {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+        }
     }
 }
