@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-use std::{env, time::Duration};
+use std::env;
 
 use stillpoint_lab::host::Host;
 
@@ -25,7 +25,6 @@ async fn discovery_is_fast_and_small() {
         median.ended.took,
         median.usage.peak_resident >> 10,
     );
-    assert!(median.took < Duration::from_millis(100), "{median:?}");
     assert!(median.usage.peak_resident < 24 << 20, "{median:?}");
     assert!(discoveries.iter().all(|discovery| !discovery.ended.killed));
 }

@@ -81,10 +81,7 @@ async fn nothing_is_throttled_while_frozen_under_azure_s_limits() {
         bench.lab.requests().len(),
     );
     assert_eq!(frozen.len(), 150);
-    assert!(
-        frozen[149] < Duration::from_millis(1500 + 1500),
-        "{:?}",
-        frozen[149]
-    );
+    // The default freezeTimeout: a hold that waited for the limits would be lost.
+    assert!(frozen[149] < Duration::from_secs(10), "{:?}", frozen[149]);
     assert_eq!(throttled, 0);
 }
