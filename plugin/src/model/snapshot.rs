@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use super::{Access, DiskId, ResourceGroup, SnapshotId};
+use super::{Access, DiskId, SnapshotId};
 
 /// A snapshot's name; at most 80 characters of letters, digits, `_`, `-` and `.`.
 pub type SnapshotName = String;
@@ -60,11 +60,4 @@ pub struct SnapshotSpec {
     pub access: Access,
     /// Within Azure's rules.
     pub tags: BTreeMap<String, String>,
-}
-
-impl SnapshotSpec {
-    /// The resource group it goes to.
-    pub fn group(&self) -> &ResourceGroup {
-        &self.id.group
-    }
 }
