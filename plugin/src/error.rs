@@ -5,11 +5,13 @@ use std::error::Error;
 use tonic::{Code, Status};
 
 use crate::{
+    azure::blob::BlobError,
+    backup_location::StoreError,
     goplugin::CallError,
-    location::LocationError,
     ports::AzureError,
     restore::RestoreError,
     snapshot::SnapshotError,
+    snapshot_location::LocationError,
     velero::{InitError, NameError, RequestError},
 };
 
@@ -61,7 +63,9 @@ impl From<InitError> for Status {
 impl From<RequestError> for Status {
     fn from(error: RequestError) -> Self {
         let code = match error {
-            RequestError::PersistentVolume(_) => Code::InvalidArgument,
+            RequestError::PersistentVolume(_)
+            | RequestError::NoObject
+            | RequestError::Lifetime(_) => Code::InvalidArgument,
             RequestError::Answer(_) => Code::Internal,
         };
         Self::new(code, report(&error))
@@ -77,6 +81,39 @@ impl From<LocationError> for Status {
             LocationError::Restore(error) => code_of_restore(error),
         };
         Self::new(code, report(&error))
+    }
+}
+
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Config(_) => Code::InvalidArgument,
+            StoreError::Connect(_) => Code::FailedPrecondition,
+            StoreError::Blob(error) => code_of_blob(error),
+        };
+        Self::new(code, report(&error))
+    }
+}
+
+impl From<BlobError> for Status {
+    fn from(error: BlobError) -> Self {
+        Self::new(code_of_blob(&error), report(&error))
+    }
+}
+
+fn code_of_blob(error: &BlobError) -> Code {
+    match error {
+        BlobError::NotFound { .. } => Code::NotFound,
+        BlobError::Refused {
+            status: 401 | 403, ..
+        } => Code::PermissionDenied,
+        BlobError::Refused { .. } => Code::FailedPrecondition,
+        BlobError::Unanswered { .. } => Code::Unavailable,
+        BlobError::Credentials { .. } => Code::Unauthenticated,
+        BlobError::Broken(_) | BlobError::Replaced { .. } => Code::Aborted,
+        BlobError::Name { .. } | BlobError::Lifetime { .. } => Code::InvalidArgument,
+        BlobError::TooLarge { .. } => Code::OutOfRange,
+        BlobError::Cancelled => Code::Cancelled,
     }
 }
 

@@ -2,17 +2,18 @@
 
 pub mod agent;
 pub mod azure;
+pub mod backup_location;
 pub mod by_hand;
 pub mod config;
 pub mod error;
 pub mod goplugin;
 pub mod install;
-pub mod location;
 pub mod log;
 pub mod model;
 pub mod ports;
 pub mod pv;
 pub mod restore;
 pub mod snapshot;
+pub mod snapshot_location;
 pub mod tags;
 pub mod velero;

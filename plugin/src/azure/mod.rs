@@ -11,6 +11,7 @@
 //! who we are: environment, variables, cloud ─► identity ─► credentials, certificate ─► tokens
 //! ```
 mod answer;
+pub mod blob;
 mod bucket;
 mod budget;
 mod certificate;

@@ -35,6 +35,7 @@ pub(super) struct Transport {
     tls: OnceLock<Result<rustls::ClientConfig, String>>,
     client: Mutex<Option<(reqwest::Client, Instant)>>,
     local: OnceLock<Result<reqwest::Client, String>>,
+    storage: OnceLock<Result<reqwest::Client, String>>,
     answered: Mutex<Option<Instant>>,
 }
 
@@ -56,6 +57,7 @@ impl Transport {
             tls: OnceLock::new(),
             client: Mutex::default(),
             local: OnceLock::new(),
+            storage: OnceLock::new(),
             answered: Mutex::default(),
         })
     }
@@ -128,6 +130,22 @@ impl Transport {
                 builder()
                     .tls_backend_preconfigured(tls)
                     .no_proxy()
+                    .build()
+                    .map_err(|error| error.to_string())
+            })
+            .clone()
+            .map_err(Failure::Connection)
+    }
+
+    /// For blobs: HTTP/1.1, which is what Storage speaks, one connection for each block in flight.
+    pub(super) fn storage(&self) -> Result<reqwest::Client, Failure> {
+        self.storage
+            .get_or_init(|| {
+                let mut tls = self.tls()?.clone();
+                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+                builder()
+                    .tls_backend_preconfigured(tls)
+                    .http1_only()
                     .build()
                     .map_err(|error| error.to_string())
             })

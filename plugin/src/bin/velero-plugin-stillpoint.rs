@@ -4,10 +4,11 @@ use std::{env, ffi::OsString, io, process::ExitCode};
 
 use anyhow::Context as _;
 use stillpoint_plugin::{
+    backup_location::AzureStores,
     by_hand::{Command, Outcome},
     goplugin::{self, Environment, Parent, ServeError},
-    location::AzureLocations,
     log,
+    snapshot_location::AzureLocations,
     velero::{self, ALSO_SERVE, Flags, Served},
 };
 
@@ -89,7 +90,10 @@ fn run(
         environment,
         parent,
         io::stdout(),
-        |routes, calls| velero::register(routes, calls, served, command, AzureLocations::default()),
+        |routes, calls| {
+            let locations = AzureLocations::default();
+            velero::register(routes, calls, served, command, locations, AzureStores);
+        },
     ));
     runtime.shutdown_background();
     let reason = reason?;

@@ -4,8 +4,10 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A key that nobody reads.
-    #[error("VolumeSnapshotLocation config: `{key}` is no key{hint}; the keys are {known}")]
+    #[error("{location} config: `{key}` is no key{hint}; the keys are {known}")]
     UnknownKey {
+        /// The kind of location.
+        location: &'static str,
         /// The key.
         key: String,
         /// Empty, or the key that was probably meant.
@@ -14,8 +16,10 @@ pub enum ConfigError {
         known: String,
     },
     /// A value outside of what is allowed.
-    #[error("VolumeSnapshotLocation config: `{key}` is `{value}`, expected {expected}")]
+    #[error("{location} config: `{key}` is `{value}`, expected {expected}")]
     Value {
+        /// The kind of location.
+        location: &'static str,
         /// The key.
         key: &'static str,
         /// Its value; shortened if long.
@@ -24,15 +28,23 @@ pub enum ConfigError {
         expected: String,
     },
     /// A key that needs another.
-    #[error(
-        "VolumeSnapshotLocation config: `{key}` is `{value}` but `{needs}` is not set: set both"
-    )]
+    #[error("{location} config: `{key}` is `{value}` but `{needs}` is not set: set both")]
     Needs {
+        /// The kind of location.
+        location: &'static str,
         /// The key.
         key: &'static str,
         /// Its value.
         value: String,
         /// The one that is missing.
         needs: &'static str,
+    },
+    /// A key that must be there.
+    #[error("{location} config: `{key}` is not set, and there is no default")]
+    Missing {
+        /// The kind of location.
+        location: &'static str,
+        /// The key.
+        key: &'static str,
     },
 }

@@ -81,6 +81,46 @@ pub(super) fn agent(text: &str) -> Parsed<AgentChoice> {
     }
 }
 
+pub(super) fn storage_account(text: &str) -> Parsed<String> {
+    let fits = (3..=24).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        "the name of a storage account: 3 to 24 lower-case letters and digits".to_owned()
+    })
+}
+
+/// Plain http too, as the stock plugin takes it: a key only signs, it is not sent.
+pub(super) fn blob_endpoint(text: &str) -> Parsed<Url> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| {
+            url.has_host()
+                && matches!(url.scheme(), "https" | "http")
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
+        .ok_or_else(|| {
+            "the URL of a storage account's blob endpoint, such as https://account.blob.core.windows.net"
+                .to_owned()
+        })
+}
+
+pub(super) fn variable(text: &str) -> Parsed<String> {
+    let fits = !text.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "the name of a variable".to_owned())
+}
+
+/// Up to what the stock plugin takes.
+pub(super) fn block_size(text: &str) -> Parsed<usize> {
+    text.parse()
+        .ok()
+        .filter(|size| (1..=100 << 20).contains(size))
+        .ok_or_else(|| "a number of bytes from 1 to 104857600".to_owned())
+}
+
 /// The stock plugin's form, within Azure's rules for tags.
 pub(super) fn tag_list(text: &str) -> Parsed<BTreeMap<String, String>> {
     let mut tags = BTreeMap::new();

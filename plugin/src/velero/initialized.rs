@@ -13,16 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     names::PluginName,
-    snapshotter::{Config, Locations},
+    open::{Config, Open},
 };
 
 /// No location to work with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InitError {
     /// Never initialized.
-    #[error(
-        "{0} was not initialized: Velero calls Init with a VolumeSnapshotLocation's config first"
-    )]
+    #[error("{0} was not initialized: Velero calls Init with a location's config first")]
     Never(PluginName),
     /// The last Init failed.
     #[error("the last Init of {plugin} failed: {reason}")]
@@ -37,16 +35,16 @@ pub enum InitError {
 type Opening<T> = Arc<OnceCell<Arc<T>>>;
 type Current<T> = Result<Arc<T>, InitError>;
 
-pub(super) struct Initialized<L: Locations> {
-    locations: L,
-    opened: Mutex<HashMap<Config, Opening<L::Location>>>,
-    current: Mutex<HashMap<PluginName, Current<L::Location>>>,
+pub(super) struct Initialized<O: Open> {
+    opener: O,
+    opened: Mutex<HashMap<Config, Opening<O::Opened>>>,
+    current: Mutex<HashMap<PluginName, Current<O::Opened>>>,
 }
 
-impl<L: Locations> Initialized<L> {
-    pub(super) fn new(locations: L) -> Self {
+impl<O: Open> Initialized<O> {
+    pub(super) fn new(opener: O) -> Self {
         Self {
-            locations,
+            opener,
             opened: Mutex::default(),
             current: Mutex::default(),
         }
@@ -59,7 +57,7 @@ impl<L: Locations> Initialized<L> {
         plugin: PluginName,
         config: Config,
         cancel: CancellationToken,
-    ) -> Result<(), L::Error> {
+    ) -> Result<(), O::Error> {
         let opening = Arc::clone(
             self.opened
                 .lock()
@@ -68,7 +66,7 @@ impl<L: Locations> Initialized<L> {
                 .or_default(),
         );
         let opened = opening
-            .get_or_try_init(async || self.locations.open(config, cancel).await.map(Arc::new))
+            .get_or_try_init(async || self.opener.open(config, cancel).await.map(Arc::new))
             .await;
         let (current, answer) = match opened {
             Ok(location) => (Ok(Arc::clone(location)), Ok(())),
@@ -84,7 +82,7 @@ impl<L: Locations> Initialized<L> {
         answer
     }
 
-    pub(super) fn current(&self, plugin: PluginName) -> Current<L::Location> {
+    pub(super) fn current(&self, plugin: PluginName) -> Current<O::Opened> {
         self.current
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::names::Served;
 
 /// Velero's kinds that we serve.
-const KINDS: [&str; 1] = ["VolumeSnapshotter"];
+const KINDS: [&str; 2] = ["VolumeSnapshotter", "ObjectStore"];
 
 pub(super) struct Lister {
     pub(super) command: String,

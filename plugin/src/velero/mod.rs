@@ -4,13 +4,18 @@ mod flags;
 mod initialized;
 mod lister;
 mod names;
-mod service;
+mod object_store;
+mod object_store_service;
+mod open;
+mod request;
 mod snapshotter;
+mod snapshotter_service;
 
 use std::sync::Arc;
 
 use stillpoint_proto::velero::{
-    plugin_lister_server::PluginListerServer, volume_snapshotter_server::VolumeSnapshotterServer,
+    object_store_server::ObjectStoreServer, plugin_lister_server::PluginListerServer,
+    volume_snapshotter_server::VolumeSnapshotterServer,
 };
 use tonic::{Status, service::RoutesBuilder};
 
@@ -18,32 +23,47 @@ use crate::goplugin::Calls;
 pub use flags::{Flags, LogLevel};
 pub use initialized::InitError;
 pub use names::{ALSO_SERVE, NameError, OWN_NAME, PluginName, Served};
-pub use service::RequestError;
-pub use snapshotter::{Config, CreateSnapshot, CreateVolume, Location, Locations, VolumeInfo};
+pub use object_store::{Body, Broken, Object, Store};
+pub use open::{Config, Open};
+pub use request::RequestError;
+pub use snapshotter::{CreateSnapshot, CreateVolume, Location, VolumeInfo};
 
 /// Adds the services; `command` is how Velero called this program.
-pub fn register<L>(
+pub fn register<L, S>(
     routes: &mut RoutesBuilder,
     calls: &Calls,
     served: Served,
     command: String,
     locations: L,
+    stores: S,
 ) where
-    L: Locations,
+    L: Open,
+    L::Opened: Location<Error = L::Error>,
     Status: From<L::Error>,
+    S: Open,
+    S::Opened: Store,
+    <S::Opened as Store>::Error: std::error::Error + Send + Sync + 'static,
+    Status: From<S::Error> + From<<S::Opened as Store>::Error>,
 {
     let served = Arc::new(served);
     let lister = lister::Lister {
         command,
         served: Arc::clone(&served),
     };
-    let snapshotter = service::Service::new(calls.clone(), served, locations);
+    let snapshotter =
+        snapshotter_service::SnapshotterService::new(calls.clone(), Arc::clone(&served), locations);
+    let object_store = object_store_service::ObjectStoreService::new(calls.clone(), served, stores);
     // go-plugin's hosts set no limit, grpc-go's default would be the sender's.
     let limit = i32::MAX as usize;
     routes
         .add_service(PluginListerServer::new(lister))
         .add_service(
             VolumeSnapshotterServer::new(snapshotter)
+                .max_decoding_message_size(limit)
+                .max_encoding_message_size(limit),
+        )
+        .add_service(
+            ObjectStoreServer::new(object_store)
                 .max_decoding_message_size(limit)
                 .max_encoding_message_size(limit),
         );

@@ -1,28 +1,9 @@
-//! What the services need of the use cases, free of gRPC.
+//! What the VolumeSnapshotter service needs of the use cases, free of gRPC.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-
-/// The `config` of a VolumeSnapshotLocation.
-pub type Config = BTreeMap<String, String>;
-
-/// Opens VolumeSnapshotLocations.
-pub trait Locations: Send + Sync + 'static {
-    /// What it opens.
-    type Location: Location<Error = Self::Error>;
-    /// Of both; converted to a gRPC status in [`crate::error`].
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    /// Checks `config` and gets ready to use it. Called once per config and process, however often Velero calls
-    /// Init with it, unless it fails.
-    fn open(
-        &self,
-        config: Config,
-        cancel: CancellationToken,
-    ) -> impl Future<Output = Result<Self::Location, Self::Error>> + Send;
-}
 
 /// One VolumeSnapshotLocation. Calls overlap.
 ///

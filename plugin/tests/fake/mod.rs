@@ -99,8 +99,8 @@ impl From<FakeError> for Status {
     }
 }
 
-impl velero::Locations for Locations {
-    type Location = Location;
+impl velero::Open for Locations {
+    type Opened = Location;
     type Error = FakeError;
 
     async fn open(&self, mut config: Config, _: CancellationToken) -> Result<Location, FakeError> {

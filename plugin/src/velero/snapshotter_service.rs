@@ -3,29 +3,19 @@
 use std::sync::Arc;
 
 use stillpoint_proto::velero::{self as wire, volume_snapshotter_server::VolumeSnapshotter};
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
     initialized::Initialized,
     names::Served,
-    snapshotter::{CreateSnapshot, CreateVolume, Location, Locations},
+    open::Open,
+    request::RequestError,
+    snapshotter::{CreateSnapshot, CreateVolume, Location},
 };
 use crate::goplugin::Calls;
 
-/// A request that cannot be decoded, or an answer that cannot be encoded.
-#[derive(Debug, Error)]
-pub enum RequestError {
-    /// Not JSON.
-    #[error("the PersistentVolume in the request is no JSON")]
-    PersistentVolume(#[source] serde_json::Error),
-    /// A defect.
-    #[error("the PersistentVolume cannot be written as JSON")]
-    Answer(#[source] serde_json::Error),
-}
-
-pub(super) struct Service<L: Locations> {
+pub(super) struct SnapshotterService<L: Open> {
     calls: Calls,
     served: Arc<Served>,
     initialized: Arc<Initialized<L>>,
@@ -33,9 +23,10 @@ pub(super) struct Service<L: Locations> {
 
 type Answer<T> = Result<Response<T>, Status>;
 
-impl<L> Service<L>
+impl<L> SnapshotterService<L>
 where
-    L: Locations,
+    L: Open,
+    L::Opened: Location<Error = L::Error>,
     Status: From<L::Error>,
 {
     pub(super) fn new(calls: Calls, served: Arc<Served>, locations: L) -> Self {
@@ -50,7 +41,7 @@ where
     async fn on_location<T, F>(
         &self,
         plugin: &str,
-        call: impl FnOnce(Arc<L::Location>, CancellationToken) -> F,
+        call: impl FnOnce(Arc<L::Opened>, CancellationToken) -> F,
     ) -> Result<T, Status>
     where
         T: Send + 'static,
@@ -62,9 +53,10 @@ where
 }
 
 #[tonic::async_trait]
-impl<L> VolumeSnapshotter for Service<L>
+impl<L> VolumeSnapshotter for SnapshotterService<L>
 where
-    L: Locations,
+    L: Open,
+    L::Opened: Location<Error = L::Error>,
     Status: From<L::Error>,
 {
     async fn init(

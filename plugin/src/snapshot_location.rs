@@ -14,7 +14,7 @@ use crate::{
     pv::{self, PvError},
     restore::{self, Memory, RestoreError, Restores, SetVolumeError},
     snapshot::{Process, SnapshotError, Snapshots, Volume},
-    velero::{Config, CreateSnapshot, CreateVolume, Location, Locations, VolumeInfo},
+    velero::{Config, CreateSnapshot, CreateVolume, Location, Open, VolumeInfo},
 };
 
 /// Opens the locations of one process; what they can share they do.
@@ -79,8 +79,8 @@ impl AzureLocations {
     }
 }
 
-impl Locations for AzureLocations {
-    type Location = AzureLocation;
+impl Open for AzureLocations {
+    type Opened = AzureLocation;
     type Error = LocationError;
 
     async fn open(
