@@ -186,7 +186,10 @@ pub(crate) fn update(context: &Context<'_>, id: &ResourceId, operation: &str, do
                 .snapshots
                 .get_mut(&id.key())
                 .map(|snapshot| &mut snapshot.state),
-            Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => None,
+            Kind::DiskEncryptionSet
+            | Kind::DiskAccess
+            | Kind::VirtualMachine
+            | Kind::StorageAccount => None,
         };
         if let Some(state) = state {
             *state = Provisioning::Succeeded;
