@@ -254,12 +254,14 @@ pub(crate) fn delete(
 pub(crate) fn remove_disk(world: &mut World, key: &str) {
     if let Some(disk) = world.disks.remove(key) {
         store::remove(&disk.file);
+        world.locks.remove(key);
     }
 }
 
 pub(crate) fn remove_snapshot(world: &mut World, key: &str) {
     if let Some(snapshot) = world.snapshots.remove(key) {
         store::remove(&snapshot.file);
+        world.locks.remove(key);
     }
 }
 
