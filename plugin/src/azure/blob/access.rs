@@ -12,9 +12,9 @@ use std::{
 };
 
 use azure_core::credentials::Secret;
+use object_store::azure::{AzureAccessKey, AzureCredential};
 use tokio::time::Instant;
 
-use super::account_key::AccountKey;
 use crate::azure::{
     ConnectError,
     failure::Failure,
@@ -27,8 +27,8 @@ use crate::azure::{
 /// See the module.
 pub(super) struct Access {
     source: Source,
-    /// `None`: Entra.
-    key: Mutex<Option<Arc<AccountKey>>>,
+    /// `None`: Entra. Never to be shown: its `Debug` shows the key.
+    key: Mutex<Option<Arc<AzureCredential>>>,
     /// When the last look for another key began.
     renewal: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -49,10 +49,10 @@ pub(super) struct NamedKey {
     pub(super) credentials_file: Option<PathBuf>,
 }
 
-/// What one request is authorised with.
-pub(super) enum Credential {
-    Key(Arc<AccountKey>),
-    Token(Secret),
+/// From base64, as Azure shows keys.
+pub(super) fn parse_key(base64: &str) -> Option<AzureCredential> {
+    let key = AzureAccessKey::try_new(base64.trim()).ok()?;
+    Some(AzureCredential::AccessKey(key))
 }
 
 impl NamedKey {
@@ -60,7 +60,7 @@ impl NamedKey {
     pub(super) fn read(
         &self,
         process: ProcessVariable<'_>,
-    ) -> Result<(AccountKey, String), ConnectError> {
+    ) -> Result<(AzureCredential, String), ConnectError> {
         let variables = Variables::load(self.credentials_file.as_deref(), process)?;
         let wrong = |why| ConnectError::Key {
             name: self.variable.clone(),
@@ -70,14 +70,15 @@ impl NamedKey {
         let text = variables
             .named(&self.variable, process)
             .ok_or_else(|| wrong("is set neither there nor in the process environment"))?;
-        let key = AccountKey::parse(&text)
-            .map_err(|_| wrong("holds no account key: expected base64, as Azure shows the key"))?;
+        let key = parse_key(&text).ok_or_else(|| {
+            wrong("holds no account key: expected base64, as Azure shows the key")
+        })?;
         Ok((key, variables.origin.to_string()))
     }
 }
 
 impl Access {
-    pub(super) fn new(source: Source, key: Option<AccountKey>) -> Self {
+    pub(super) fn new(source: Source, key: Option<AzureCredential>) -> Self {
         Self {
             source,
             key: Mutex::new(key.map(Arc::new)),
@@ -85,46 +86,64 @@ impl Access {
         }
     }
 
-    /// The account's key, where that is what we have.
-    pub(super) fn key(&self) -> Option<Arc<AccountKey>> {
+    fn key(&self) -> Option<Arc<AzureCredential>> {
         lock(&self.key).clone()
     }
 
-    /// What to authorise the next request with; logs in if there is no token.
-    pub(super) async fn credential(&self, deadline: Instant) -> Result<Credential, Failure> {
-        if let Some(key) = self.key() {
-            return Ok(Credential::Key(key));
+    fn tokens(&self) -> Option<&Arc<Tokens>> {
+        match &self.source {
+            Source::Listed(_, tokens) | Source::Entra(tokens) => Some(tokens),
+            Source::Named(_) => None,
         }
-        let tokens = match &self.source {
-            Source::Listed(_, tokens) | Source::Entra(tokens) => tokens,
-            Source::Named(_) => return Err(Failure::Login("the key is gone".to_owned())),
-        };
+    }
+
+    /// What to authorise the next request with; logs in if there is no token.
+    pub(super) async fn credential(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<AzureCredential>, Failure> {
+        if let Some(key) = self.key() {
+            return Ok(key);
+        }
+        let missing = || Failure::Login("there is neither a key nor a token".to_owned());
+        let tokens = self.tokens().ok_or_else(missing)?;
         tokens.ensure(deadline).await?;
-        let token = tokens.at_hand().map(Credential::Token);
-        token.ok_or_else(|| Failure::Login("the token for Azure has expired".to_owned()))
+        let token = tokens.at_hand().ok_or_else(missing)?;
+        Ok(Arc::new(AzureCredential::BearerToken(
+            token.secret().to_owned(),
+        )))
     }
 
     /// Whether there is another credential now than `used`, which a request of `sent` was refused with.
-    pub(super) async fn renew(&self, used: &Credential, failure: &Failure, sent: Instant) -> bool {
-        match used {
-            Credential::Token(secret) if failure.status() == Some(401) => {
-                if let Source::Listed(_, tokens) | Source::Entra(tokens) = &self.source {
-                    tokens.reject(secret);
+    pub(super) async fn renew(
+        &self,
+        used: &Arc<AzureCredential>,
+        failure: &Failure,
+        sent: Instant,
+    ) -> bool {
+        match used.as_ref() {
+            AzureCredential::BearerToken(token) if failure.status() == Some(401) => {
+                if let Some(tokens) = self.tokens() {
+                    tokens.reject(&Secret::new(token.clone()));
                 }
                 true
             }
-            Credential::Key(used) if failure.is_code("KeyBasedAuthenticationNotPermitted") => {
+            AzureCredential::AccessKey(_)
+                if failure.is_code("KeyBasedAuthenticationNotPermitted") =>
+            {
                 self.leave(used, "the account does not allow its keys")
             }
-            Credential::Key(used) if is_unauthenticated(failure) => {
+            AzureCredential::AccessKey(_) if is_unauthenticated(failure) => {
                 self.another_key(used, sent).await
             }
-            Credential::Key(_) | Credential::Token(_) => false,
+            AzureCredential::AccessKey(_)
+            | AzureCredential::BearerToken(_)
+            | AzureCredential::SASToken(_) => false,
         }
     }
 
     /// Of blocks that fail together the first looks, the others learn what it found.
-    async fn another_key(&self, used: &Arc<AccountKey>, sent: Instant) -> bool {
+    async fn another_key(&self, used: &Arc<AzureCredential>, sent: Instant) -> bool {
         let mut last = self.renewal.lock().await;
         if self.key().is_none_or(|key| key != *used) {
             return true;
@@ -143,8 +162,8 @@ impl Access {
                 }
             },
             Source::Listed(account, _) => match account.full_key().await {
-                Ok(Listed::Key { name, value }) => AccountKey::parse(value.secret())
-                    .is_ok_and(|key| self.replace(used, key, &format!("{name}, listed again"))),
+                Ok(Listed::Key { name, value }) => parse_key(value.secret())
+                    .is_some_and(|key| self.replace(used, key, &format!("{name}, listed again"))),
                 Ok(Listed::None(why)) => self.leave(used, &why),
                 Err(error) => {
                     tracing::warn!(%error, "the account's key was refused and cannot be listed again");
@@ -156,7 +175,7 @@ impl Access {
         found
     }
 
-    fn replace(&self, used: &AccountKey, key: AccountKey, origin: &str) -> bool {
+    fn replace(&self, used: &AzureCredential, key: AzureCredential, origin: &str) -> bool {
         let another = key != *used;
         if another {
             tracing::info!(%origin, "the account's key was replaced by another");
@@ -166,7 +185,7 @@ impl Access {
     }
 
     /// Goes over to Entra for good, where the key was not the location's own choice.
-    fn leave(&self, used: &Arc<AccountKey>, why: &str) -> bool {
+    fn leave(&self, used: &Arc<AzureCredential>, why: &str) -> bool {
         let Source::Listed(account, tokens) = &self.source else {
             return false;
         };

@@ -5,14 +5,13 @@
 //!   upload, download, list, delete, sign      one operation each
 //!   key                                       object keys as object_store's paths, and in URLs
 //!   wire                                      authorises, sends, tries again
-//!   open, access, account_key                 with which key or token
+//!   open, access                              with which key or token
 //!   error, hint                               what went wrong, and what to do
 //! ```
 //!
 //! `object_store` shapes the requests for blobs; listing, deleting and committing are our own, on the same wire.
 
 mod access;
-mod account_key;
 mod delete;
 mod download;
 mod error;

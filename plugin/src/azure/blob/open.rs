@@ -9,8 +9,7 @@ use url::Url;
 
 use super::{
     Account, BlobError,
-    access::{Access, NamedKey, Source},
-    account_key::AccountKey,
+    access::{Access, NamedKey, Source, parse_key},
     wire::Wire,
 };
 use crate::{
@@ -132,7 +131,7 @@ async fn with_identity(
     let identity = tokens.identity();
     let why = match (listed.transpose()?, known) {
         (Some(Listed::Key { name, value }), Some(known)) if !forbidden => {
-            let key = AccountKey::parse(value.secret()).map_err(|_| ConnectError::Key {
+            let key = parse_key(value.secret()).ok_or_else(|| ConnectError::Key {
                 name,
                 why: "is no account key",
                 origin: format!("as the resource manager lists it for {known}"),

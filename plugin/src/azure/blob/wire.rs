@@ -20,11 +20,7 @@ use object_store::{
 use tokio::time::Instant;
 use url::Url;
 
-use super::{
-    BlobError,
-    access::{Access, Credential},
-    account_key::AccountKey,
-};
+use super::{BlobError, access::Access, key};
 use crate::azure::{failure::Failure, retry::Backoff, transport::Transport};
 
 /// How long an account that has answered before is asked again, from its first failure.
@@ -103,9 +99,15 @@ impl Wire {
         &self.0.account
     }
 
-    /// The account's key to sign with; `None` if Entra is what we have.
-    pub(super) fn key(&self) -> Option<Arc<AccountKey>> {
-        self.0.access.key()
+    /// The blob endpoint.
+    pub(super) fn service(&self) -> &Url {
+        &self.0.service
+    }
+
+    /// What requests are authorised with at the moment.
+    pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>, Failure> {
+        let deadline = Instant::now() + self.patience();
+        self.0.access.credential(deadline).await
     }
 
     /// What a failure is about: the account's name, and the container's and object's.
@@ -134,8 +136,7 @@ impl Wire {
         let mut renewed = false;
         loop {
             let sent = Instant::now();
-            let limit = self.patience();
-            let credential = self.0.access.credential(sent + limit).await?;
+            let credential = self.credential().await?;
             let failure = match self.once(request.clone(), &credential).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
@@ -160,7 +161,7 @@ impl Wire {
     async fn once(
         &self,
         mut request: HttpRequest,
-        credential: &Credential,
+        credential: &AzureCredential,
     ) -> Result<HttpResponse, Failure> {
         self.authorise(&mut request, credential)?;
         let length = u32::try_from(request.body().content_length()).unwrap_or(u32::MAX);
@@ -187,21 +188,16 @@ impl Wire {
             })
     }
 
-    fn authorise(&self, request: &mut HttpRequest, credential: &Credential) -> Result<(), Failure> {
-        let malformed = |error: object_store::Error| Failure::Malformed(error.to_string());
-        // A place for the key's own encoding to be undone, before it is signed.
+    fn authorise(
+        &self,
+        request: &mut HttpRequest,
+        credential: &AzureCredential,
+    ) -> Result<(), Failure> {
         self.check(request.uri(), credential)?;
-        let account = &self.0.account;
-        match credential {
-            Credential::Key(key) => {
-                AzureAuthorizer::new(key.for_requests(), account).try_authorize(request)
-            }
-            Credential::Token(secret) => {
-                let token = AzureCredential::BearerToken(secret.secret().to_owned());
-                AzureAuthorizer::new(&token, account).try_authorize(request)
-            }
-        }
-        .map_err(malformed)?;
+        key::sent(request.uri_mut());
+        AzureAuthorizer::new(credential, &self.0.account)
+            .try_authorize(request)
+            .map_err(|error| Failure::Malformed(error.to_string()))?;
         // Lower layers log headers at trace, but for those.
         if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
             value.set_sensitive(true);
@@ -210,21 +206,22 @@ impl Wire {
     }
 
     /// Nobody but the account gets to see a signature, and nobody on the way to it a token.
-    fn check(&self, uri: &Uri, credential: &Credential) -> Result<(), Failure> {
+    fn check(&self, uri: &Uri, credential: &AzureCredential) -> Result<(), Failure> {
         let service = &self.0.service;
         let same = Url::parse(&uri.to_string()).is_ok_and(|url| url.origin() == service.origin());
-        let secret = matches!(credential, Credential::Key(_)) || service.scheme() == "https";
-        if same && secret {
+        let is_key = matches!(credential, AzureCredential::AccessKey(_));
+        if same && (is_key || service.scheme() == "https") {
             return Ok(());
         }
         Err(Failure::Malformed(format!(
             "a request to {}://{} was to be authorised, where only {service} may see {}",
             uri.scheme_str().unwrap_or_default(),
             uri.host().unwrap_or("nowhere"),
-            match credential {
-                Credential::Key(_) => "a signature by the account's key",
-                Credential::Token(_) => "the token, and that over https",
-            }
+            if is_key {
+                "a signature by the account's key"
+            } else {
+                "the token, and that over https"
+            },
         )))
     }
 
