@@ -99,7 +99,8 @@ fn explanation() -> String {
     format!(
         "\
 {PROGRAM} {version} is a plugin for Velero: snapshots of Azure managed disks, with the
-filesystem on the disk held still while the snapshot is cut. Velero starts it; by itself it does nothing.
+filesystem on the disk held still while the snapshot is cut, and backups in Azure Blob Storage. Velero starts it;
+by itself it does nothing.
 
 To install it, add its image to Velero, whose init container runs `install`:
 
@@ -111,7 +112,7 @@ or copy this program into the directory that Velero reads plugins from:
     {PROGRAM} --version
     {PROGRAM} --help
 
-It then serves VolumeSnapshotLocations with `provider: stillpoint.io/azure`; with
+It then serves VolumeSnapshotLocations and BackupStorageLocations with `provider: stillpoint.io/azure`; with
 STILLPOINT_ALSO_SERVE=velero.io/azure in Velero's environment also those of the stock Azure plugin.
 ",
         version = env!("CARGO_PKG_VERSION"),

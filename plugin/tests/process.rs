@@ -22,8 +22,8 @@ fn host() -> Host {
 }
 
 #[tokio::test]
-async fn names_are_listed() {
-    for (also_serve, expected) in [
+async fn both_kinds_are_listed_for_each_name() {
+    for (also_serve, names) in [
         ("", &["stillpoint.io/azure"][..]),
         (
             "velero.io/azure",
@@ -33,13 +33,12 @@ async fn names_are_listed() {
         let host = host().variable("STILLPOINT_ALSO_SERVE", also_serve);
         let plugin = host.start().await.unwrap();
         let listed = plugin.list_plugins().await.unwrap();
-        let names: Vec<_> = listed.iter().map(|plugin| plugin.name.as_str()).collect();
-        assert_eq!(names, expected);
-        assert!(
-            listed
-                .iter()
-                .all(|plugin| plugin.kind == "VolumeSnapshotter")
-        );
+        for kind in ["VolumeSnapshotter", "ObjectStore"] {
+            let of_kind = listed.iter().filter(|plugin| plugin.kind == kind);
+            let of_kind: Vec<_> = of_kind.map(|plugin| plugin.name.as_str()).collect();
+            assert_eq!(of_kind, names, "{kind}");
+        }
+        assert_eq!(listed.len(), 2 * names.len());
         assert!(listed.iter().all(|plugin| plugin.command == PROGRAM));
     }
 }
@@ -64,7 +63,7 @@ async fn mutual_tls_is_spoken_when_asked_for() {
     let plugin = host().tls(TlsMode::Mutual).start().await.unwrap();
     assert!(plugin.handshake().certificate.is_some());
     assert!(plugin.is_healthy().await.unwrap());
-    assert_eq!(plugin.list_plugins().await.unwrap().len(), 1);
+    assert_eq!(plugin.list_plugins().await.unwrap().len(), 2);
     let ended = plugin.shut_down().await.unwrap();
     assert!(!ended.killed && ended.status.success(), "{ended:?}");
 }

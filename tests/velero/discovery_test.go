@@ -30,8 +30,10 @@ func TestPluginIsDiscovered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("STILLPOINT_ALSO_SERVE", test.alsoServe)
 			server := newServer(t).discover()
-			if got := server.names(common.PluginKindVolumeSnapshotter); !slices.Equal(got, test.want) {
-				t.Errorf("names are %q, want %q", got, test.want)
+			for _, kind := range []common.PluginKind{common.PluginKindVolumeSnapshotter, common.PluginKindObjectStore} {
+				if got := server.names(kind); !slices.Equal(got, test.want) {
+					t.Errorf("names of %s are %q, want %q", kind, got, test.want)
+				}
 			}
 			if running := server.processes(); len(running) != 0 {
 				t.Errorf("discovery left processes behind: %v", running)

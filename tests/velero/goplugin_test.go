@@ -39,7 +39,7 @@ func TestMutualTLSWithGoPlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plugins, err := lister.(framework.PluginLister).ListPlugins(); err != nil || len(plugins) != 1 {
+	if plugins, err := lister.(framework.PluginLister).ListPlugins(); err != nil || len(plugins) != 2 {
 		t.Errorf("plugins are %v, error %v", plugins, err)
 	}
 }

@@ -88,8 +88,8 @@ func TestKilledProcessIsStartedAgain(t *testing.T) {
 		now := server.processes()
 		return len(now) == 1 && now[0] != former
 	})
-	if got := len(list(t, running)); got != 1 {
-		t.Errorf("%d plugins after the restart, want 1", got)
+	if got := len(list(t, running)); got != 2 {
+		t.Errorf("%d plugins after the restart, want 2", got)
 	}
 }
 
@@ -99,8 +99,8 @@ func TestInterruptIsTheHosts(t *testing.T) {
 	if err := syscall.Kill(server.process(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(list(t, running)); got != 1 {
-		t.Errorf("%d plugins after an interrupt, want 1", got)
+	if got := len(list(t, running)); got != 2 {
+		t.Errorf("%d plugins after an interrupt, want 2", got)
 	}
 }
 
@@ -121,8 +121,8 @@ func TestOneProcessServesCallsAtOnce(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 50 {
 		calls.Go(func() {
-			if got := len(list(t, running)); got != 1 {
-				t.Errorf("%d plugins, want 1", got)
+			if got := len(list(t, running)); got != 2 {
+				t.Errorf("%d plugins, want 2", got)
 			}
 		})
 	}

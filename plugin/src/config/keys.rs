@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use super::ConfigError;
 
+/// As long as the shortest base64 that may be a key: 32 bytes.
+const KEY_AT_LEAST: usize = 43;
+
 /// The config map of a location, every key of which is known.
 pub(super) struct Keys<'a> {
     location: &'static str,
@@ -52,7 +55,7 @@ impl<'a> Keys<'a> {
             .map_err(|expected| ConfigError::Value {
                 location: self.location,
                 key,
-                value: shortened(text),
+                value: shown(text),
                 expected,
             })
     }
@@ -82,8 +85,15 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// For an error: short, and without what may be a secret put into the wrong key.
+fn shown(text: &str) -> String {
+    let secret = text.contains("://") && text.contains(['?', '@'])
+        || text.contains("sig=")
+        || text
+            .split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c))
+            .any(|run| run.len() >= KEY_AT_LEAST);
     match text.char_indices().nth(120) {
+        _ if secret => "(not shown: it may hold a secret)".to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -81,13 +81,12 @@ pub(super) fn agent(text: &str) -> Parsed<AgentChoice> {
     }
 }
 
+/// Its lower-case form: Azure takes both, but signs only that.
 pub(super) fn storage_account(text: &str) -> Parsed<String> {
-    let fits = (3..=24).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    fits.then(|| text.to_owned()).ok_or_else(|| {
-        "the name of a storage account: 3 to 24 lower-case letters and digits".to_owned()
+    let fits = (3..=24).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric());
+    fits.then(|| text.to_ascii_lowercase()).ok_or_else(|| {
+        "the name of a storage account: 3 to 24 lower-case letters and digits; its URL belongs into `storageAccountURI`"
+            .to_owned()
     })
 }
 
@@ -98,19 +97,24 @@ pub(super) fn blob_endpoint(text: &str) -> Parsed<Url> {
         .filter(|url| {
             url.has_host()
                 && matches!(url.scheme(), "https" | "http")
+                && url.username().is_empty()
+                && url.password().is_none()
                 && url.query().is_none()
                 && url.fragment().is_none()
         })
         .ok_or_else(|| {
-            "the URL of a storage account's blob endpoint, such as https://account.blob.core.windows.net"
+            "the URL of a storage account's blob endpoint, such as https://account.blob.core.windows.net, \
+             without a query or a password"
                 .to_owned()
         })
 }
 
 pub(super) fn variable(text: &str) -> Parsed<String> {
-    let fits = !text.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control());
-    fits.then(|| text.to_owned())
-        .ok_or_else(|| "the name of a variable".to_owned())
+    let fits = !text.contains(|c: char| "=:;#".contains(c) || c.is_whitespace() || c.is_control());
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        "the name of the variable in the credentials that holds the account's key, not the key"
+            .to_owned()
+    })
 }
 
 /// Up to what the stock plugin takes.
@@ -218,6 +222,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC*") {
             let _ = (tag_list(&text), zone_mapping(&text), sku_mapping(&text), endpoint(&text), agent(&text));
+            let _ = (storage_account(&text), blob_endpoint(&text), variable(&text), block_size(&text), pem(&text));
         }
     }
 }

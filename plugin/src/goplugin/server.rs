@@ -15,6 +15,7 @@ use stillpoint_proto::{
 use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{service::RoutesBuilder, transport::Server};
+use tower::util::MapRequestLayer;
 
 use super::{
     SocketError, StopReason, TlsError, VersionsUnmet,
@@ -28,13 +29,15 @@ use super::{
     socket::Socket,
     stop::{self, Signals},
     tls::Tls,
+    whole::whole,
 };
 
 /// The service name whose health go-plugin asks for.
 const HEALTH: &str = "plugin";
 
 /// What is served by reflection; the descriptors hold more.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "generated.ObjectStore",
     "generated.PluginLister",
     "generated.VolumeSnapshotter",
     "plugin.GRPCBroker",
@@ -120,6 +123,7 @@ pub async fn serve(
     let stopping = calls.stopping();
     let (incoming, accepting) = accept(socket, tls.map(|tls| tls.acceptor), stopping.clone());
     let server = Server::builder()
+        .layer(MapRequestLayer::new(whole))
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let mut server = tokio::spawn(server);

@@ -1,16 +1,15 @@
+//! A VolumeSnapshotLocation.
+
 use std::time::Duration;
 
-use super::*;
-use crate::model::{DiskId, ResourceGroup};
-
-const SUBSCRIPTION: &str = "11111111-2222-3333-4444-555555555555";
+use super::{SUBSCRIPTION, config};
+use crate::{
+    config::{AgentChoice, ConfigError, FreezeMode, Location, Settings},
+    model::{DiskId, ResourceGroup, Sku},
+};
 
 fn parse(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-    let config = pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    Settings::parse(&config)
+    Settings::parse(&config(pairs))
 }
 
 #[test]

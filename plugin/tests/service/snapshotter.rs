@@ -1,67 +1,15 @@
-//! The VolumeSnapshotter service over its socket, with use cases that do as the test says.
+//! The VolumeSnapshotter service, with use cases that do as the test says.
 
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+use std::{sync::Arc, time::Duration};
 
-mod fake;
-
-use std::{
-    io::{self, BufRead as _, BufReader},
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use fake::{Disks, FakeError};
 use serde_json::json;
-use stillpoint_lab::host::{Handshake, Snapshotter};
-use stillpoint_plugin::{
-    goplugin::{self, Environment, StopReason},
-    velero::{self, Served},
-};
-use stillpoint_proto::goplugin::{Empty, grpc_controller_client::GrpcControllerClient};
-use tokio::task::JoinHandle;
-use tonic::{Code, transport::Channel};
+use stillpoint_lab::host::Snapshotter;
+use tonic::Code;
 
-const NAME: &str = "stillpoint.io/azure";
+use super::{InProcess, NAME, fake::FakeError, start};
+
 /// go-plugin's patience after Shutdown.
 const KILLED_AFTER: Duration = Duration::from_secs(2);
-
-/// A plugin within this process.
-struct InProcess {
-    disks: Arc<Disks>,
-    handshake: Handshake,
-    channel: Channel,
-    ended: JoinHandle<StopReason>,
-}
-
-async fn start() -> InProcess {
-    let disks = Arc::<Disks>::default();
-    let locations = Arc::clone(&disks);
-    let (reader, stdout) = io::pipe().unwrap();
-    let ended = tokio::spawn(async move {
-        let environment = Environment::read(|_| None).unwrap();
-        let served = Served::new(Some("velero.io/azure".as_ref()));
-        goplugin::serve(&environment, None, stdout, |routes, calls| {
-            velero::register(
-                routes,
-                calls,
-                served,
-                "plugin".to_owned(),
-                fake::Locations(locations),
-            );
-        })
-        .await
-        .unwrap()
-    });
-    let line = tokio::task::spawn_blocking(|| BufReader::new(reader).lines().next());
-    let handshake: Handshake = line.await.unwrap().unwrap().unwrap().parse().unwrap();
-    let channel = handshake.connect(None).await.unwrap();
-    InProcess {
-        disks,
-        handshake,
-        channel,
-        ended,
-    }
-}
 
 impl InProcess {
     fn snapshotter(&self) -> Snapshotter {
@@ -72,17 +20,6 @@ impl InProcess {
         let snapshotter = self.snapshotter();
         snapshotter.init(&[("resourceGroup", "rg")]).await.unwrap();
         snapshotter
-    }
-
-    async fn shut_down(self) -> Duration {
-        let asked = Instant::now();
-        GrpcControllerClient::new(self.channel.clone())
-            .shutdown(Empty {})
-            .await
-            .unwrap();
-        assert_eq!(self.ended.await.unwrap(), StopReason::Shutdown);
-        assert!(!self.handshake.socket.exists());
-        asked.elapsed()
     }
 }
 

@@ -1,10 +1,9 @@
-//! Use cases whose volumes behave as they are called.
+//! Locations of disks whose volumes behave as they are called.
 
 use std::{
-    collections::BTreeSet,
     fmt::Write as _,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,16 +11,16 @@ use std::{
 
 use serde_json::Value;
 use stillpoint_plugin::velero::{self, Config, CreateSnapshot, CreateVolume, VolumeInfo};
-use thiserror::Error;
-use tokio::{sync::Barrier, time::timeout};
+use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+
+use super::{Events, FakeError};
 
 /// Shared with the test.
 #[derive(Debug)]
 pub(crate) struct Disks {
     opened: AtomicUsize,
-    events: Mutex<BTreeSet<String>>,
+    events: Events,
     meeting: Barrier,
 }
 
@@ -29,7 +28,7 @@ impl Default for Disks {
     fn default() -> Self {
         Self {
             opened: AtomicUsize::new(0),
-            events: Mutex::default(),
+            events: Events::default(),
             meeting: Barrier::new(8),
         }
     }
@@ -43,27 +42,12 @@ impl Disks {
 
     /// Waits until a snapshot of `volume` has begun.
     pub(crate) async fn begun(&self, volume: &str) {
-        self.seen(&format!("begun {volume}")).await;
+        self.events.seen(&format!("begun {volume}")).await;
     }
 
     /// Waits until what was begun is cleaned up.
     pub(crate) async fn cleaned(&self, volume: &str) {
-        self.seen(&format!("cleaned {volume}")).await;
-    }
-
-    async fn seen(&self, event: &str) {
-        let seen = async {
-            while !self.events.lock().unwrap().contains(event) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(Duration::from_secs(10), seen)
-            .await
-            .unwrap_or_else(|_| panic!("never {event}"));
-    }
-
-    fn note(&self, event: &str) {
-        self.events.lock().unwrap().insert(event.to_owned());
+        self.events.seen(&format!("cleaned {volume}")).await;
     }
 }
 
@@ -75,28 +59,6 @@ pub(crate) struct Locations(pub(crate) Arc<Disks>);
 pub(crate) struct Location {
     disks: Arc<Disks>,
     group: String,
-}
-
-/// All that goes wrong here.
-#[derive(Debug, Error)]
-pub(crate) enum FakeError {
-    #[error("unknown key {0}")]
-    Key(String),
-    #[error("no such snapshot")]
-    Missing,
-    #[error("cancelled, and cleaned up")]
-    Cancelled,
-}
-
-impl From<FakeError> for Status {
-    fn from(error: FakeError) -> Self {
-        let code = match error {
-            FakeError::Key(_) => Code::InvalidArgument,
-            FakeError::Missing => Code::NotFound,
-            FakeError::Cancelled => Code::Cancelled,
-        };
-        Self::new(code, error.to_string())
-    }
 }
 
 impl velero::Open for Locations {
@@ -144,12 +106,12 @@ impl velero::Location for Location {
         cancel: CancellationToken,
     ) -> Result<String, FakeError> {
         let volume = request.volume.as_str();
-        self.disks.note(&format!("begun {volume}"));
+        self.disks.events.note(&format!("begun {volume}"));
         match volume {
             "slow" => {
                 cancel.cancelled().await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                self.disks.note("cleaned slow");
+                self.disks.events.note("cleaned slow");
                 return Err(FakeError::Cancelled);
             }
             "stubborn" => std::future::pending().await,
