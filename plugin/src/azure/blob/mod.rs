@@ -20,6 +20,8 @@ mod key;
 mod list;
 mod open;
 mod sign;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod wire;
 
