@@ -34,7 +34,8 @@ use super::{
 const HEALTH: &str = "plugin";
 
 /// What is served by reflection; the descriptors hold more.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "generated.ObjectStore",
     "generated.PluginLister",
     "generated.VolumeSnapshotter",
     "plugin.GRPCBroker",
@@ -42,6 +43,10 @@ const SERVICES: [&str; 6] = [
     "plugin.GRPCStdio",
     "grpc.health.v1.Health",
 ];
+
+/// What a host may send ahead. HTTP/2's own 64 KiB is four of Velero's messages, after which both sides wait for each
+/// other.
+const WINDOW: u32 = 1 << 20;
 
 /// How long the last answers may take to leave.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -120,6 +125,8 @@ pub async fn serve(
     let stopping = calls.stopping();
     let (incoming, accepting) = accept(socket, tls.map(|tls| tls.acceptor), stopping.clone());
     let server = Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let mut server = tokio::spawn(server);
