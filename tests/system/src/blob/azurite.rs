@@ -3,6 +3,7 @@
 //! It prints its access log nowhere and reads its keys once, at start; a key is rotated by [`Azurite::restart`].
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{Read as _, Seek as _},
     net::{SocketAddr, TcpStream},
@@ -25,12 +26,18 @@ use super::{Authority, Client, process::Process};
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A storage account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// Lower-case letters and digits, as Azure wants it.
     pub name: String,
     /// One or two, Base64.
     pub keys: Vec<String>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({})", self.name)
+    }
 }
 
 impl Account {
@@ -74,6 +81,8 @@ pub enum Logins {
 /// A running `azurite-blob`; killed when dropped, and when the process that started it dies in any way.
 #[derive(Debug)]
 pub struct Azurite {
+    /// Ends before its directory is removed.
+    process: Option<Process>,
     authority: Authority,
     accounts: Vec<Account>,
     logins: Logins,
@@ -84,7 +93,6 @@ pub struct Azurite {
     /// not listening, so that Azurite can.
     _port: TcpSocket,
     log: File,
-    process: Option<Process>,
 }
 
 impl Azurite {
