@@ -3,7 +3,8 @@
 //! ```text
 //! Account                                     what the ObjectStore service asks for
 //!   upload, download, list, delete, sign      one operation each
-//!   key                                       object keys as object_store's paths, and in URLs
+//!   key, sas, delegation, xml                 how Storage writes: keys, signatures, answers
+//!   ask                                       requests of our own, whose answers are read whole
 //!   wire                                      authorises, sends, tries again
 //!   access                                    with which key or token
 //!   error, hint                               what went wrong, and what to do
@@ -12,15 +13,20 @@
 //! `object_store` shapes the requests for blobs; listing, deleting and committing are our own, on the same wire.
 
 mod access;
+mod account_key;
+mod ask;
+mod delegation;
 mod delete;
 mod download;
 mod error;
 mod hint;
 mod key;
 mod list;
+mod sas;
 mod sign;
 mod upload;
 mod wire;
+mod xml;
 
 use std::{
     collections::HashMap,
@@ -28,11 +34,11 @@ use std::{
     time::Duration,
 };
 
-use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzure};
+use object_store::azure::{AzureCredential, MicrosoftAzure};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::BlobError;
-use self::{access::Access, wire::Wire};
+use self::{access::Access, account_key::AccountKey, delegation::Delegation, wire::Wire};
 use super::transport::{Transport, lock};
 use crate::{
     backup_location::StoreError,
@@ -47,15 +53,21 @@ pub(crate) async fn open(
 ) -> Result<Account, StoreError> {
     let _ = cancel;
     let key = std::env::var(settings.key_variable.as_deref().unwrap_or_default());
-    let key =
-        AzureAccessKey::try_new(&key.unwrap_or_default()).map_err(|_| BlobError::Cancelled)?;
-    let access = Access(Arc::new(AzureCredential::AccessKey(key)));
+    let access = match (
+        AccountKey::parse(&key.unwrap_or_default()),
+        std::env::var("STORAGE_TOKEN"),
+    ) {
+        (Ok(key), _) => Access::Key(Arc::new(key)),
+        (Err(_), Ok(token)) => Access::Token(AzureCredential::BearerToken(token)),
+        (Err(_), Err(_)) => return Err(BlobError::Cancelled.into()),
+    };
     let transport = Arc::new(Transport::new(settings.ca_cert.as_deref())?);
     let service = settings.account_uri.clone().ok_or(BlobError::Cancelled)?;
     Ok(Account {
         wire: Wire::new(settings.account.clone(), service, access, transport),
         block_size: settings.block_size,
         containers: Mutex::default(),
+        delegation: Delegation::default(),
     })
 }
 
@@ -65,6 +77,7 @@ pub struct Account {
     /// `blockSizeInBytes`, where the location sets it.
     block_size: Option<usize>,
     containers: Mutex<HashMap<String, Arc<MicrosoftAzure>>>,
+    delegation: Delegation,
 }
 
 impl Account {

@@ -1,6 +1,6 @@
 //! The way of all requests to one storage account: authorised, sent, tried again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use object_store::{
@@ -12,8 +12,11 @@ use object_store::{
 };
 use url::Url;
 
-use super::{BlobError, access::Access};
+use super::{BlobError, access::Access, account_key::AccountKey};
 use crate::azure::{answer::causes, failure::Failure, transport::Transport};
+
+/// How long the check of a signed URL may take.
+const CHECK: Duration = Duration::from_secs(10);
 
 /// Sends to one account. Clones share everything.
 #[derive(Clone)]
@@ -91,10 +94,35 @@ impl Wire {
         )
     }
 
+    /// The account's name.
+    pub(super) fn account(&self) -> &str {
+        &self.0.account
+    }
+
+    /// The account's key to sign with; `None` if Entra is what we have.
+    pub(super) fn key(&self) -> Option<Arc<AccountKey>> {
+        self.0.access.key()
+    }
+
+    /// Whether the location's endpoint has TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.0.service.scheme() == "https"
+    }
+
+    /// Whether Storage refuses a URL with a signature of its own. No answer is no refusal.
+    pub(super) async fn refuses(&self, url: &str) -> bool {
+        let asked = async {
+            let client = self.0.transport.storage().ok()?;
+            client.head(url).send().await.ok()
+        };
+        let answer = tokio::time::timeout(CHECK, asked).await;
+        answer.is_ok_and(|answer| answer.is_some_and(|answer| answer.status() == 403))
+    }
+
     /// Sends a request that has no authorisation yet. An answer is one of success, its body unread.
     pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let credential = self.0.access.credential().await?;
-        AzureAuthorizer::new(&credential, &self.0.account)
+        super::key::sent(request.uri_mut());
+        AzureAuthorizer::new(self.0.access.credential(), &self.0.account)
             .try_authorize(&mut request)
             .map_err(|error| Failure::Malformed(error.to_string()))?;
         let answer = self.0.transport.storage()?.call(request).await;
