@@ -5,8 +5,11 @@ use http::Method;
 use object_store::client::HttpRequest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::wire::Wire;
-use crate::azure::{answer::causes, failure::Failure};
+use super::{BlobError, key, wire::Wire};
+use crate::{
+    azure::{answer::causes, failure::Failure},
+    velero::Object,
+};
 
 /// How often an answer that breaks off is asked for; before it begins the wire tries again by itself.
 const ATTEMPTS: u32 = 5;
@@ -14,6 +17,16 @@ const ATTEMPTS: u32 = 5;
 /// `value` as it stands in a query.
 pub(super) fn in_query(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
+}
+
+/// Where an object is, for a request of our own.
+pub(super) fn url(wire: &Wire, object: &Object) -> Result<String, BlobError> {
+    let path = key::to_path(&object.key)?;
+    Ok(format!(
+        "{}/{}",
+        wire.url(&object.container),
+        key::escaped(&path)
+    ))
 }
 
 pub(super) fn request(method: Method, url: &str, body: Bytes) -> Result<HttpRequest, Failure> {

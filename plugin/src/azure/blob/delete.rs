@@ -5,14 +5,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
-use super::{Account, BlobError, ask::request, key};
+use super::{
+    Account, BlobError,
+    ask::{request, url},
+};
 use crate::velero::Object;
 
 pub(super) async fn delete(account: &Account, object: &Object) -> Result<(), BlobError> {
     let Object { container, key } = object;
     let started = Instant::now();
     let wire = &account.wire;
-    let url = key::url(&wire.url(container), key)?;
+    let url = url(wire, object)?;
     let deleted = async {
         let mut request = request(Method::DELETE, &url, Bytes::new())?;
         // Azure refuses to delete a blob that has snapshots without them, and Velero would never get rid of its backup.

@@ -18,7 +18,6 @@ pub(super) async fn common_prefixes(
     prefix: &str,
     delimiter: &str,
 ) -> Result<Vec<String>, BlobError> {
-    // Without a delimiter there is no common prefix, but Azure would send each blob.
     let query = format!("{}&delimiter={}", query(prefix), in_query(delimiter));
     let prefixes = "EnumerationResults/Blobs/BlobPrefix/Name";
     all(account, container, &query, prefixes).await

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Account, BlobError, ask::request, delegation::LONGEST, key, sas::Sas};
+use super::{Account, BlobError, ask, delegation::LONGEST, key, sas::Sas};
 use crate::velero::Object;
 
 /// How far the clocks of this node, of Azure and of who opens the URL may be apart.
@@ -72,9 +72,9 @@ async fn find_key(account: &Account, object: &Object) -> Result<(), BlobError> {
     let Object { container, key } = object;
     let started = Instant::now();
     let wire = &account.wire;
-    let url = key::url(&wire.url(container), key)?;
+    let url = ask::url(wire, object)?;
     let asked = async {
-        let request = request(Method::HEAD, &url, Bytes::new())?;
+        let request = ask::request(Method::HEAD, &url, Bytes::new())?;
         wire.send(request).await
     };
     match asked.await {
