@@ -4,28 +4,14 @@ use std::sync::Arc;
 
 use object_store::azure::AzureCredential;
 
-use super::account_key::AccountKey;
+use crate::azure::failure::Failure;
 
 /// See the module.
-pub(super) enum Access {
-    Key(Arc<AccountKey>),
-    Token(AzureCredential),
-}
+pub(super) struct Access(pub(super) Arc<AzureCredential>);
 
 impl Access {
-    /// The account's key, where that is what we have.
-    pub(super) fn key(&self) -> Option<Arc<AccountKey>> {
-        match self {
-            Self::Key(key) => Some(Arc::clone(key)),
-            Self::Token(_) => None,
-        }
-    }
-
     /// What to authorise the next request with.
-    pub(super) fn credential(&self) -> &AzureCredential {
-        match self {
-            Self::Key(key) => key.for_requests(),
-            Self::Token(token) => token,
-        }
+    pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>, Failure> {
+        Ok(self.0.clone())
     }
 }

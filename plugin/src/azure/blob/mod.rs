@@ -34,11 +34,11 @@ use std::{
     time::Duration,
 };
 
-use object_store::azure::{AzureCredential, MicrosoftAzure};
+use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzure};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::BlobError;
-use self::{access::Access, account_key::AccountKey, delegation::Delegation, wire::Wire};
+use self::{access::Access, delegation::Delegation, wire::Wire};
 use super::transport::{Transport, lock};
 use crate::{
     backup_location::StoreError,
@@ -53,14 +53,9 @@ pub(crate) async fn open(
 ) -> Result<Account, StoreError> {
     let _ = cancel;
     let key = std::env::var(settings.key_variable.as_deref().unwrap_or_default());
-    let access = match (
-        AccountKey::parse(&key.unwrap_or_default()),
-        std::env::var("STORAGE_TOKEN"),
-    ) {
-        (Ok(key), _) => Access::Key(Arc::new(key)),
-        (Err(_), Ok(token)) => Access::Token(AzureCredential::BearerToken(token)),
-        (Err(_), Err(_)) => return Err(BlobError::Cancelled.into()),
-    };
+    let key =
+        AzureAccessKey::try_new(&key.unwrap_or_default()).map_err(|_| BlobError::Cancelled)?;
+    let access = Access(Arc::new(AzureCredential::AccessKey(key)));
     let transport = Arc::new(Transport::new(settings.ca_cert.as_deref())?);
     let service = settings.account_uri.clone().ok_or(BlobError::Cancelled)?;
     Ok(Account {

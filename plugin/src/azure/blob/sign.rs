@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
+use object_store::azure::AzureCredential;
 
-use super::{Account, BlobError, ask, delegation::LONGEST, key, sas::Sas};
+use super::{Account, BlobError, account_key, ask, delegation::LONGEST, key, sas::Sas};
 use crate::velero::Object;
 
 /// How far the clocks of this node, of Azure and of who opens the URL may be apart.
@@ -41,15 +42,18 @@ async fn signed(
     let address = format!("{}/{}", wire.url(container), key::encoded(key)?);
     let sas = |start, end| {
         let blob = (wire.account(), container.as_str(), key.as_str());
-        Sas::new(blob, (start, end), wire.is_https())
+        Sas::new(blob, (start, end), wire.service().scheme() == "https")
     };
 
     let now = Timestamp::now();
     let life = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
     let end = now.checked_add(life).unwrap_or(Timestamp::MAX);
-    let query = if let Some(key) = wire.key() {
+    let failed = |failure| BlobError::of(failure, resource(), started.elapsed());
+    let credential = wire.credential().await.map_err(failed)?;
+    let query = if let AzureCredential::AccessKey(_) = &*credential {
         let sas = sas(now - SKEW, end);
-        sas.query(None, &key.sign(&sas.text(None)))
+        let signature = account_key::sign(&credential, &sas.text(None)).map_err(failed)?;
+        sas.query(None, &signature)
     } else {
         if life > LONGEST {
             return Err(BlobError::Lifetime {
@@ -60,7 +64,7 @@ async fn signed(
         // Only as far in the past as leaves room for the lifetime.
         let start = (now - SKEW).max(end - LONGEST);
         let key = account.delegation.key(wire, start, end).await;
-        let key = key.map_err(|failure| BlobError::of(failure, resource(), started.elapsed()))?;
+        let key = key.map_err(failed)?;
         let sas = sas(start, end);
         sas.query(Some(&key), &key.sign(&sas.text(Some(&key))))
     };

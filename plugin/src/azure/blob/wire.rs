@@ -12,7 +12,7 @@ use object_store::{
 };
 use url::Url;
 
-use super::{BlobError, access::Access, account_key::AccountKey};
+use super::{BlobError, access::Access};
 use crate::azure::{answer::causes, failure::Failure, transport::Transport};
 
 /// How long the check of a signed URL may take.
@@ -99,14 +99,14 @@ impl Wire {
         &self.0.account
     }
 
-    /// The account's key to sign with; `None` if Entra is what we have.
-    pub(super) fn key(&self) -> Option<Arc<AccountKey>> {
-        self.0.access.key()
+    /// The blob endpoint.
+    pub(super) fn service(&self) -> &Url {
+        &self.0.service
     }
 
-    /// Whether the location's endpoint has TLS.
-    pub(super) fn is_https(&self) -> bool {
-        self.0.service.scheme() == "https"
+    /// What requests are authorised with at the moment.
+    pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>, Failure> {
+        self.0.access.credential().await
     }
 
     /// Whether Storage refuses a URL with a signature of its own. No answer is no refusal.
@@ -122,7 +122,8 @@ impl Wire {
     /// Sends a request that has no authorisation yet. An answer is one of success, its body unread.
     pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
         super::key::sent(request.uri_mut());
-        AzureAuthorizer::new(self.0.access.credential(), &self.0.account)
+        let credential = self.credential().await?;
+        AzureAuthorizer::new(&credential, &self.0.account)
             .try_authorize(&mut request)
             .map_err(|error| Failure::Malformed(error.to_string()))?;
         let answer = self.0.transport.storage()?.call(request).await;
