@@ -93,6 +93,7 @@ impl Wire {
 
     /// Sends a request that has no authorisation yet. An answer is one of success, its body unread.
     pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
+        super::key::sent(request.uri_mut());
         let credential = self.0.access.credential().await?;
         AzureAuthorizer::new(&credential, &self.0.account)
             .try_authorize(&mut request)

@@ -27,7 +27,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{handshake::Handshake, logs::Logs, usage::Usage};
+use super::{handshake::Handshake, logs::Logs, object_store::ObjectStore, usage::Usage};
 
 /// go-plugin's patience after Shutdown.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -159,6 +159,11 @@ impl Plugin {
             name: name.to_owned(),
             client,
         }
+    }
+
+    /// The ObjectStore that is registered as `name`.
+    pub fn object_store(&self, name: &str) -> ObjectStore {
+        ObjectStore::new(name, self.channel())
     }
 
     /// Sends a signal.
@@ -352,7 +357,7 @@ impl Snapshotter {
     }
 }
 
-fn strings(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+pub(super) fn strings(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
