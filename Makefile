@@ -7,21 +7,30 @@ STOCK_PLUGIN ?=
 
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
-	ip:iproute2 readelf:binutils cc:gcc make:make
+	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm
+# What npm writes last: older than the lock, or missing, it is to be installed.
+AZURITE := tests/azurite/node_modules/.package-lock.json
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
 
-.PHONY: help setup demo test bench lint release clean
+.PHONY: help setup packages demo test bench lint release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: ## what the machine lacks: Debian packages (as root), and says what it cannot get
+setup: packages $(AZURITE) ## what the machine lacks: Debian packages (as root), Azurite; and says what it cannot get
+
+packages:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs (1.95 or newer)"; exit 1; }
 ifneq ($(MISSING),)
 	@test "$$(id -u)" = 0 || { echo "Debian packages are missing; as root: apt-get install $(MISSING)"; exit 1; }
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(MISSING)
 endif
+
+$(AZURITE): tests/azurite/package-lock.json | packages
+	@echo "Installing Azurite, the blob server of the tests…"
+	@npm ci --prefix $(<D) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 demo: setup ## snapshots of two busy disks, with and without a freeze, restored into another zone
 	@test "$$(id -u)" = 0 || { echo "the demo mounts filesystems: run it as root (sudo make demo)"; exit 1; }

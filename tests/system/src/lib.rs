@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod blob;
 pub mod cloud;
 pub mod demo;
 pub mod inspect;
