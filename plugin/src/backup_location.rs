@@ -8,6 +8,7 @@ use crate::{
         blob::{Account, BlobError},
     },
     config::{BackupSettings, ConfigError},
+    ports::AzureError,
     velero::{Config, Open},
 };
 
@@ -24,6 +25,9 @@ pub enum StoreError {
     /// Its credentials.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The resource manager, asked for the account.
+    #[error(transparent)]
+    Account(#[from] AzureError),
     /// Blob storage.
     #[error(transparent)]
     Blob(#[from] BlobError),

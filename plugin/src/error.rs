@@ -89,6 +89,7 @@ impl From<StoreError> for Status {
         let code = match &error {
             StoreError::Config(_) => Code::InvalidArgument,
             StoreError::Connect(_) => Code::FailedPrecondition,
+            StoreError::Account(error) => code_of_azure(error),
             StoreError::Blob(error) => code_of_blob(error),
         };
         Self::new(code, report(&error))

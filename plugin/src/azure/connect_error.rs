@@ -35,6 +35,16 @@ pub enum ConnectError {
         /// Where it was looked for.
         origin: String,
     },
+    /// The account key that a location names.
+    #[error("the location's `storageAccountKeyEnvVar` names {name}, which {why}: {origin}")]
+    Key {
+        /// The variable.
+        name: String,
+        /// What is wrong with it; never its value.
+        why: &'static str,
+        /// Where it was looked for.
+        origin: String,
+    },
     /// A variable has a value that cannot be right.
     #[error("{name}=`{value}` {origin} is not usable: {why}")]
     Value {

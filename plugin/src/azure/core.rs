@@ -1,6 +1,11 @@
 //! What all locations of one identity share: connections, token, request budget, what was learned.
 
-use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use azure_core_021::{RetryOptions, TransportOptions};
 use azure_mgmt_compute::package_2024_07_01::{Client, disks, snapshots};
@@ -18,7 +23,7 @@ use super::{
     operation::Paces,
     retry::Backoff,
     tokens::Tokens,
-    transport::Transport,
+    transport::{Transport, lock},
     watch::Watch,
     wire::{Placeholder, Wire},
 };
@@ -28,9 +33,13 @@ use crate::ports::AzureError;
 const READ: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(30);
 
+/// What a token for Storage is asked for, in all clouds.
+const STORAGE: &str = "https://storage.azure.com/.default";
+
 /// See the module.
 pub(super) struct Core {
     client: Client,
+    storage_tokens: Mutex<Option<Arc<Tokens>>>,
     pub(super) wire: Arc<Wire>,
     pub(super) paces: Paces,
     pub(super) watch: Watch,
@@ -74,10 +83,11 @@ impl Core {
         cloud: Cloud,
         ca_cert: Option<&str>,
     ) -> Result<Self, ConnectError> {
-        let transport = Arc::new(Transport::new(ca_cert)?);
+        let transport = Transport::shared(ca_cert)?;
         let resource_manager = cloud.resource_manager.clone();
         let scope = cloud.scope();
-        let tokens = Arc::new(Tokens::new(identity, cloud, transport.clone())?);
+        let tokens = Tokens::new(identity, cloud, scope.clone(), transport.clone())?;
+        let tokens = Arc::new(tokens);
         let wire = Arc::new(Wire::new(resource_manager.clone(), transport, tokens));
         let options = azure_core_021::ClientOptions::new(TransportOptions::new(wire.clone()))
             .retry(RetryOptions::none());
@@ -88,10 +98,22 @@ impl Core {
                 vec![scope],
                 options,
             ),
+            storage_tokens: Mutex::default(),
             wire,
             paces: Paces::default(),
             watch: Watch::default(),
         })
+    }
+
+    /// The identity's tokens for Storage.
+    pub(super) fn storage_tokens(&self) -> Result<Arc<Tokens>, ConnectError> {
+        let mut known = lock(&self.storage_tokens);
+        if let Some(tokens) = known.as_ref() {
+            return Ok(Arc::clone(tokens));
+        }
+        let made = Arc::new(self.wire.tokens.of_scope(STORAGE)?);
+        *known = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     pub(super) fn disks(&self) -> disks::Client {

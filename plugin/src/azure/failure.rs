@@ -11,6 +11,11 @@ use super::{
 };
 use crate::ports::AzureError;
 
+/// What rustls says of a certificate that it does not accept.
+pub(super) const UNTRUSTED: &str = "invalid peer certificate";
+/// What no resolver knows.
+pub(super) const UNRESOLVED: &str = "dns error";
+
 /// How one request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -76,7 +81,11 @@ impl Failure {
             .url()
             .and_then(|url| Some(url.host_str()?.to_owned()))
             .unwrap_or_default();
-        let causes = causes(&error.without_url());
+        Self::unreached(&host, &error.without_url())
+    }
+
+    pub(super) fn unreached(host: &str, error: &dyn std::error::Error) -> Self {
+        let causes = causes(error);
         Self::Connection(format!("{host} cannot be reached or hung up: {causes}"))
     }
 
@@ -92,7 +101,9 @@ impl Failure {
         match self {
             Self::Http { status: 409, .. } => self.is_code("AnotherOperationInProgress"),
             Self::Http { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            Self::Connection(_) | Self::Timeout(_) => true,
+            // Trust does not come by asking again.
+            Self::Connection(message) => !message.contains(UNTRUSTED),
+            Self::Timeout(_) => true,
             Self::Malformed(_) | Self::Login(_) => false,
         }
     }

@@ -33,6 +33,7 @@ mod poller;
 mod retry;
 mod snapshot_map;
 mod snapshots;
+mod storage_account;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -77,21 +78,33 @@ pub fn connect(settings: &Settings) -> Result<Client, ConnectError> {
 fn connect_as(settings: &Settings, process: ProcessVariable<'_>) -> Result<Client, ConnectError> {
     let variables = Variables::load(settings.credentials_file.as_deref(), process)?;
     let environment = Environment::new(settings, &variables)?;
-    let identity = Identity::choose(&variables)?;
-    let ca_cert = settings
-        .ca_cert
-        .clone()
-        .filter(|pem| !pem.trim().is_empty());
-    let key = (identity, environment.cloud.clone(), ca_cert);
-    let known = lock(&SHARED).get(&key).cloned();
-    let core = match known {
-        Some(core) => core,
-        None => {
-            let (identity, cloud, ca_cert) = key.clone();
-            let made = Arc::new(Core::new(identity, cloud, ca_cert.as_deref())?);
-            // Another Init may have been quicker.
-            lock(&SHARED).entry(key).or_insert(made).clone()
-        }
-    };
+    let core = core_of(
+        &variables,
+        environment.cloud.clone(),
+        settings.ca_cert.as_deref(),
+    )?;
     Ok(Client::new(core, environment, settings.api_timeout))
+}
+
+/// The core of the identity that the variables name.
+fn core_of(
+    variables: &Variables,
+    cloud: Cloud,
+    ca_cert: Option<&str>,
+) -> Result<Arc<Core>, ConnectError> {
+    let identity = Identity::choose(variables)?;
+    let ca_cert = present(ca_cert);
+    let key = (identity, cloud, ca_cert.map(str::to_owned));
+    let known = lock(&SHARED).get(&key).cloned();
+    if let Some(core) = known {
+        return Ok(core);
+    }
+    let (identity, cloud, _) = key.clone();
+    let made = Arc::new(Core::new(identity, cloud, ca_cert)?);
+    // Another Init may have been quicker.
+    Ok(lock(&SHARED).entry(key).or_insert(made).clone())
+}
+
+fn present(ca_cert: Option<&str>) -> Option<&str> {
+    ca_cert.filter(|pem| !pem.trim().is_empty())
 }

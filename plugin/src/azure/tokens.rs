@@ -1,4 +1,5 @@
-//! The token for the resource manager: one login per process, renewed in the background before it expires.
+//! The token for one service, the resource manager or Storage: one login per process, renewed in the background
+//! before it expires.
 
 use std::{
     fmt,
@@ -73,6 +74,7 @@ impl Tokens {
     pub(super) fn new(
         identity: Identity,
         cloud: Cloud,
+        scope: String,
         transport: Arc<Transport>,
     ) -> Result<Self, ConnectError> {
         let wire = Arc::new(LoginWire {
@@ -81,7 +83,7 @@ impl Tokens {
         });
         let credential = identity.credential(&cloud, wire.clone())?;
         Ok(Self {
-            scope: cloud.scope(),
+            scope,
             identity,
             cloud,
             wire,
@@ -90,6 +92,21 @@ impl Tokens {
             login: tokio::sync::Mutex::default(),
             tried_early: Mutex::default(),
         })
+    }
+
+    /// The same identity's token for another service.
+    pub(super) fn of_scope(&self, scope: &str) -> Result<Self, ConnectError> {
+        Self::new(
+            self.identity.clone(),
+            self.cloud.clone(),
+            scope.to_owned(),
+            self.wire.transport.clone(),
+        )
+    }
+
+    /// Who logs in.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The token that is there, if it has not expired; never waits.

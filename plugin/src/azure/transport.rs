@@ -4,7 +4,8 @@
 //! first request. HTTP/2 where the server speaks it, with pings, so that a dead connection is noticed.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,14 +30,48 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+/// Those who trust the same certificates share them, and connections.
+static SHARED: LazyLock<Mutex<HashMap<Option<String>, Arc<Transport>>>> =
+    LazyLock::new(Mutex::default);
+
 /// The client. Clones of it share connections.
 pub(super) struct Transport {
     own_roots: Vec<CertificateDer<'static>>,
     tls: OnceLock<Result<rustls::ClientConfig, String>>,
-    client: Mutex<Option<(reqwest::Client, Instant)>>,
+    client: Replaceable,
     local: OnceLock<Result<reqwest::Client, String>>,
-    storage: OnceLock<Result<reqwest::Client, String>>,
+    storage: Replaceable,
     answered: Mutex<Option<Instant>>,
+}
+
+/// A client that is replaced after a hang: the next request opens a connection of its own instead of waiting on
+/// one that is dead.
+#[derive(Default)]
+struct Replaceable(Mutex<Option<(reqwest::Client, Instant)>>);
+
+impl Replaceable {
+    fn get(
+        &self,
+        make: impl FnOnce() -> Result<reqwest::Client, Failure>,
+    ) -> Result<reqwest::Client, Failure> {
+        let mut client = lock(&self.0);
+        if let Some((client, _)) = client.as_ref() {
+            return Ok(client.clone());
+        }
+        let made = make()?;
+        *client = Some((made.clone(), Instant::now()));
+        Ok(made)
+    }
+
+    fn leave(&self) {
+        let mut client = lock(&self.0);
+        if client
+            .as_ref()
+            .is_some_and(|(_, made)| made.elapsed() >= RENEWAL)
+        {
+            *client = None;
+        }
+    }
 }
 
 impl std::fmt::Debug for Transport {
@@ -46,6 +81,17 @@ impl std::fmt::Debug for Transport {
 }
 
 impl Transport {
+    /// The process's one that trusts the certificates in `ca_cert`, PEM, besides the system's.
+    pub(super) fn shared(ca_cert: Option<&str>) -> Result<Arc<Self>, ConnectError> {
+        let mut shared = lock(&SHARED);
+        if let Some(known) = shared.get(&ca_cert.map(str::to_owned)) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(Self::new(ca_cert)?);
+        shared.insert(ca_cert.map(str::to_owned), Arc::clone(&made));
+        Ok(made)
+    }
+
     /// Trusts the certificates in `ca_cert`, PEM, besides the system's.
     pub(super) fn new(ca_cert: Option<&str>) -> Result<Self, ConnectError> {
         let own_roots = match ca_cert {
@@ -55,9 +101,9 @@ impl Transport {
         Ok(Self {
             own_roots,
             tls: OnceLock::new(),
-            client: Mutex::default(),
+            client: Replaceable::default(),
             local: OnceLock::new(),
-            storage: OnceLock::new(),
+            storage: Replaceable::default(),
             answered: Mutex::default(),
         })
     }
@@ -95,31 +141,26 @@ impl Transport {
         lock(&self.answered).map(|at| at.elapsed())
     }
 
-    /// After a hang: the next request opens a connection of its own instead of waiting on the same one.
+    /// After a hang of the resource manager or the login.
     pub(super) fn leave_connections(&self) {
-        let mut client = lock(&self.client);
-        if client
-            .as_ref()
-            .is_some_and(|(_, made)| made.elapsed() >= RENEWAL)
-        {
-            *client = None;
-        }
+        self.client.leave();
+    }
+
+    /// After a hang of Storage. What is under way there keeps its connection.
+    pub(super) fn leave_storage(&self) {
+        self.storage.leave();
     }
 
     fn client(&self) -> Result<reqwest::Client, Failure> {
-        let mut client = lock(&self.client);
-        if let Some((client, _)) = client.as_ref() {
-            return Ok(client.clone());
-        }
-        let tls = self.tls().map_err(Failure::Connection)?.clone();
-        let made = builder()
-            .tls_backend_preconfigured(tls)
-            .http2_keep_alive_interval(PING)
-            .http2_keep_alive_timeout(PING)
-            .build()
-            .map_err(Failure::of_request)?;
-        *client = Some((made.clone(), Instant::now()));
-        Ok(made)
+        self.client.get(|| {
+            let tls = self.tls().map_err(Failure::Connection)?.clone();
+            builder()
+                .tls_backend_preconfigured(tls)
+                .http2_keep_alive_interval(PING)
+                .http2_keep_alive_timeout(PING)
+                .build()
+                .map_err(Failure::of_request)
+        })
     }
 
     /// The node's own metadata service: plain http, never through a proxy.
@@ -139,18 +180,15 @@ impl Transport {
 
     /// For blobs: HTTP/1.1, which is what Storage speaks, one connection for each block in flight.
     pub(super) fn storage(&self) -> Result<reqwest::Client, Failure> {
-        self.storage
-            .get_or_init(|| {
-                let mut tls = self.tls()?.clone();
-                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-                builder()
-                    .tls_backend_preconfigured(tls)
-                    .http1_only()
-                    .build()
-                    .map_err(|error| error.to_string())
-            })
-            .clone()
-            .map_err(Failure::Connection)
+        self.storage.get(|| {
+            let mut tls = self.tls().map_err(Failure::Connection)?.clone();
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            builder()
+                .tls_backend_preconfigured(tls)
+                .http1_only()
+                .build()
+                .map_err(Failure::of_request)
+        })
     }
 
     fn tls(&self) -> Result<&rustls::ClientConfig, String> {

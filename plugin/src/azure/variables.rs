@@ -114,6 +114,13 @@ impl Variables {
             .filter(|value| !value.is_empty())
     }
 
+    /// The location's own choice of a name: in the file, else in the process.
+    pub(super) fn named(&self, name: &str, process: ProcessVariable<'_>) -> Option<String> {
+        let file = self.file.as_ref().and_then(|file| file.get(name)).cloned();
+        let set = |value: &String| !value.is_empty();
+        file.filter(set).or_else(|| process(name).filter(set))
+    }
+
     pub(super) fn require(
         &self,
         name: &'static str,

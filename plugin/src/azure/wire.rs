@@ -61,15 +61,29 @@ impl Wire {
 
     /// Where a group's snapshots are listed. The crate's own builder only streams through its models.
     pub(super) fn list_of(&self, group: &ResourceGroup) -> Url {
+        self.url(
+            &format!("{group}/providers/Microsoft.Compute/snapshots"),
+            "api-version=2024-03-02",
+        )
+    }
+
+    /// An address of the resource manager.
+    pub(super) fn url(&self, path: &str, query: &str) -> Url {
         let mut url = self.resource_manager.clone();
-        url.set_path(&format!("{group}/providers/Microsoft.Compute/snapshots"));
-        url.set_query(Some("api-version=2024-03-02"));
+        url.set_path(path);
+        url.set_query(Some(query));
         url
     }
 
     /// GET of an address that the resource manager gave us: a next page, an operation.
     pub(super) async fn get(&self, url: &Url) -> azure_core_021::Result<Response> {
         self.execute_request(&Request::new(url.clone(), Method::Get))
+            .await
+    }
+
+    /// POST without a body.
+    pub(super) async fn post(&self, url: &Url) -> azure_core_021::Result<Response> {
+        self.execute_request(&Request::new(url.clone(), Method::Post))
             .await
     }
 

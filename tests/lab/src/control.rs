@@ -17,9 +17,17 @@
 //! | `POST /lab/disks/attach` | `{"disk", "machine": id or null}` |
 //! | `GET /lab/snapshots` | a [`SnapshotView`](crate::SnapshotView) each: `accepted`, `cutBegan`, `cutEnded`, `succeeded` on both clocks, `file`, `tags` |
 //! | `POST /lab/snapshots/backdate` | `{"id", "by": "2h"}`: as if it had been made so much earlier |
+//! | `GET /lab/accounts` | `[{"id", "keys": {"key1", "key2"}, "account": …as ARM shows it}]`, storage accounts |
+//! | `POST /lab/accounts` | a [`NewStorageAccount`](crate::NewStorageAccount): `{"id", "blobEndpoint", "key1", "key2", "allowSharedKeyAccess", "location", "sku"}`; answers like one entry of the list |
+//! | `PATCH /lab/accounts` | `{"id", "allowSharedKeyAccess": true, false or null}` |
+//! | `DELETE /lab/accounts?id=` | removes one with its lock |
+//! | `POST /lab/accounts/keys` | `{"id", "keyName": "key1", "value"}`: replaces a key, by a new one without a value; answers `{"value"}` |
+//! | `POST /lab/locks`, `DELETE /lab/locks?scope=` | `{"scope"}`: a ReadOnly lock on a subscription, group or resource |
 //! | `POST /lab/copies` | `{"id"}` of a snapshot or disk: answers `{"file"}`, a copy to mount |
 //! | `GET`, `POST`, `DELETE /lab/faults` | armed ones; arms a [`Fault`](crate::Fault); disarms all |
 //! | `GET`, `DELETE /lab/requests` | the request log ([`RequestRecord`](crate::RequestRecord)); empties it |
+
+mod storage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -63,6 +71,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, end: Cance
         .route("/copies", post(copy))
         .route("/faults", get(faults).post(inject).delete(clear_faults))
         .route("/requests", get(requests).delete(clear_requests))
+        .merge(storage::routes())
         .with_state(shared);
     let server = axum::serve(listener, Router::new().nest("/lab", routes));
     // Not gracefully: a client that keeps its connection must not keep the lab.

@@ -16,11 +16,13 @@ use crate::{
     world::World,
 };
 
-pub use self::new_disk::NewDisk;
+pub use self::{new_disk::NewDisk, storage_accounts::NewStorageAccount};
 
+mod locks;
 mod manage;
 mod new_disk;
 mod run;
+mod storage_accounts;
 
 /// Why a lab does not start, or does not do what it is told.
 #[derive(Debug, thiserror::Error)]
@@ -272,6 +274,16 @@ impl Lab {
             &self.endpoints.subscription,
             GROUP,
             crate::Kind::Snapshot,
+            name,
+        )
+    }
+
+    /// The ID of a storage account of that name in the first resource group.
+    pub fn storage_account_id(&self, name: &str) -> ResourceId {
+        ResourceId::new(
+            &self.endpoints.subscription,
+            GROUP,
+            crate::Kind::StorageAccount,
             name,
         )
     }

@@ -1,6 +1,6 @@
 //! A simulated Azure for tests, demo and bench: strict, stateful, and with disks that are real files.
 //!
-//! [`Lab::start`] serves Entra's token endpoints and `Microsoft.Compute` over HTTPS, the instance
+//! [`Lab::start`] serves Entra's token endpoints and `Microsoft.Compute` and storage accounts over HTTPS, the instance
 //! metadata service (managed identity) and a control API over HTTP, all on threads of its own, so
 //! neither a paused clock nor a blocked test thread changes what it does. Managed disks are sparse
 //! files on one xfs, itself a loop-mounted file in the lab's directory; a snapshot's cut is a reflink
@@ -28,6 +28,7 @@ mod resource_id;
 pub mod settings;
 mod shared;
 mod sku;
+mod storage_account;
 mod store;
 mod web;
 mod world;
@@ -35,9 +36,10 @@ mod world;
 pub use arm::facts::SnapshotView;
 pub use entra::identity::{Credential, Identity};
 pub use fault::{Action, Fault};
-pub use lab::{Lab, LabError, NewDisk};
+pub use lab::{Lab, LabError, NewDisk, NewStorageAccount};
 pub use moment::Moment;
 pub use resource_id::{Kind, ParseResourceIdError, ResourceId};
 pub use settings::{Cut, Settings};
 pub use sku::Sku;
+pub use storage_account::{AccountKey, KeyName, ParseAccountKeyError};
 pub use web::log::RequestRecord;

@@ -56,6 +56,10 @@ Control API (HTTP, JSON, below the printed `control` address):
   GET POST     /disks           {id, sku, gib, location, zone, tags, properties}; DELETE /disks?id=
   POST         /disks/attach    {disk, machine}
   GET          /snapshots       with file, tags and the moments accepted, cutBegan, cutEnded, succeeded
+  GET POST     /accounts        storage accounts: {id, blobEndpoint, key1, key2, allowSharedKeyAccess, location, sku};
+                                PATCH {id, allowSharedKeyAccess}; DELETE /accounts?id=
+  POST         /accounts/keys   {id, keyName, value}: replaces a key, by a new one without a value
+  POST         /locks           {scope}: a ReadOnly lock; DELETE /locks?scope=
   POST         /copies          {id}: a mountable copy of a snapshot or disk
   GET POST DELETE /faults       {method, path, skip, times, action}; action: closeBefore, closeAfter, truncate,
                                 deleteSource, {status: {status, code, message, retryAfter}}, {hang: {for}},

@@ -17,18 +17,33 @@ pub enum Kind {
     DiskAccess,
     /// `Microsoft.Compute/virtualMachines`
     VirtualMachine,
+    /// `Microsoft.Storage/storageAccounts`
+    StorageAccount,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Disk,
         Self::Snapshot,
         Self::DiskEncryptionSet,
         Self::DiskAccess,
         Self::VirtualMachine,
+        Self::StorageAccount,
     ];
 
-    /// The type within `Microsoft.Compute`.
+    /// Whose type it is, such as `Microsoft.Compute`.
+    pub fn provider(self) -> &'static str {
+        match self {
+            Self::Disk
+            | Self::Snapshot
+            | Self::DiskEncryptionSet
+            | Self::DiskAccess
+            | Self::VirtualMachine => "Microsoft.Compute",
+            Self::StorageAccount => "Microsoft.Storage",
+        }
+    }
+
+    /// The type within its provider.
     pub fn name(self) -> &'static str {
         match self {
             Self::Disk => "disks",
@@ -36,17 +51,25 @@ impl Kind {
             Self::DiskEncryptionSet => "diskEncryptionSets",
             Self::DiskAccess => "diskAccesses",
             Self::VirtualMachine => "virtualMachines",
+            Self::StorageAccount => "storageAccounts",
         }
     }
 
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name().eq_ignore_ascii_case(name))
+    pub(crate) fn parse(provider: &str, name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| {
+            kind.provider().eq_ignore_ascii_case(provider) && kind.name().eq_ignore_ascii_case(name)
+        })
     }
 }
 
-/// `/subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/TYPE/NAME`
+impl fmt::Display for Kind {
+    /// With its provider, `Microsoft.Compute/disks`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider(), self.name())
+    }
+}
+
+/// `/subscriptions/S/resourceGroups/G/providers/PROVIDER/TYPE/NAME`
 #[derive(Clone)]
 pub struct ResourceId {
     /// The subscription's GUID.
@@ -83,10 +106,9 @@ impl fmt::Display for ResourceId {
             kind,
             name,
         } = self;
-        let kind = kind.name();
         write!(
             f,
-            "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/{kind}/{name}"
+            "/subscriptions/{subscription}/resourceGroups/{group}/providers/{kind}/{name}"
         )
     }
 }
@@ -111,11 +133,11 @@ impl hash::Hash for ResourceId {
     }
 }
 
-/// Not a resource ID of `Microsoft.Compute`.
+/// Not the ID of a resource that the lab knows.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{0:?} is not a resource ID; expected \
-     /subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/TYPE/NAME"
+     /subscriptions/S/resourceGroups/G/providers/PROVIDER/TYPE/NAME"
 )]
 pub struct ParseResourceIdError(String);
 
@@ -143,13 +165,12 @@ impl FromStr for ResourceId {
             (subscriptions, "subscriptions"),
             (groups, "resourceGroups"),
             (providers, "providers"),
-            (provider, "Microsoft.Compute"),
         ];
         let known = literals
             .iter()
             .all(|(seen, expected)| seen.eq_ignore_ascii_case(expected));
         let whole = ![subscription, group, name].contains(&"");
-        match Kind::parse(kind) {
+        match Kind::parse(provider, kind) {
             Some(kind) if known && whole => Ok(Self::new(subscription, group, kind, name)),
             _ => Err(ParseResourceIdError(text.into())),
         }
@@ -189,6 +210,7 @@ mod tests {
             "/subscriptions/S",
             "disk",
             "/subscriptions//resourceGroups/G/providers/Microsoft.Compute/disks/D",
+            "/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/disks/D",
         ] {
             assert!(text.parse::<ResourceId>().is_err(), "{text}");
         }

@@ -108,7 +108,7 @@ pub struct Latency {
     /// GET, and tokens (20ms).
     #[serde(with = "duration")]
     pub read: Duration,
-    /// PUT, PATCH, DELETE (50ms).
+    /// PUT, PATCH, POST, DELETE (50ms).
     #[serde(with = "duration")]
     pub write: Duration,
 }

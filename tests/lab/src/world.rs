@@ -17,6 +17,7 @@ use crate::{
     entra::tokens::Token,
     fault::Faults,
     limits::Buckets,
+    storage_account::StorageAccount,
     web::log::RequestLog,
 };
 
@@ -31,12 +32,15 @@ pub(crate) struct World {
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
     /// Disk encryption sets and disk accesses, with their locations.
     pub(crate) registered: BTreeMap<String, (ResourceId, String)>,
+    pub(crate) storage_accounts: BTreeMap<String, StorageAccount>,
+    /// Scopes under a ReadOnly lock, as they were spelt.
+    pub(crate) locks: BTreeMap<String, String>,
     pub(crate) operations: HashMap<String, Operation>,
     pub(crate) faults: Faults,
     pub(crate) log: RequestLog,
     pub(crate) buckets: HashMap<(String, String), Buckets>,
     pub(crate) tokens: HashMap<String, Token>,
-    /// Audiences for which Entra gives tokens and that ARM accepts.
+    /// Audiences that ARM accepts.
     pub(crate) audiences: Vec<String>,
     random: StdRng,
 }
@@ -170,6 +174,8 @@ impl World {
             disks: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             registered: BTreeMap::new(),
+            storage_accounts: BTreeMap::new(),
+            locks: BTreeMap::new(),
             operations: HashMap::new(),
             faults: Faults::default(),
             log: RequestLog::default(),

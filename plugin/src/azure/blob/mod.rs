@@ -5,7 +5,7 @@
 //!   upload, download, list, delete, sign      one operation each
 //!   key                                       object keys as object_store's paths, and in URLs
 //!   wire                                      authorises, sends, tries again
-//!   access                                    with which key or token
+//!   open, access                              with which key or token
 //!   error, hint                               what went wrong, and what to do
 //! ```
 //!
@@ -18,6 +18,7 @@ mod error;
 mod hint;
 mod key;
 mod list;
+mod open;
 mod sign;
 mod upload;
 mod wire;
@@ -28,36 +29,14 @@ use std::{
     time::Duration,
 };
 
-use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzure};
+use object_store::azure::MicrosoftAzure;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::BlobError;
-use self::{access::Access, wire::Wire};
-use super::transport::{Transport, lock};
-use crate::{
-    backup_location::StoreError,
-    config::BackupSettings,
-    velero::{Body, Broken, Object, Store},
-};
-
-/// Reads a location's credentials, and looks up what it leaves open: the account's key, its endpoint.
-pub(crate) async fn open(
-    settings: &BackupSettings,
-    cancel: &CancellationToken,
-) -> Result<Account, StoreError> {
-    let _ = cancel;
-    let key = std::env::var(settings.key_variable.as_deref().unwrap_or_default());
-    let key =
-        AzureAccessKey::try_new(&key.unwrap_or_default()).map_err(|_| BlobError::Cancelled)?;
-    let access = Access(Arc::new(AzureCredential::AccessKey(key)));
-    let transport = Arc::new(Transport::new(settings.ca_cert.as_deref())?);
-    let service = settings.account_uri.clone().ok_or(BlobError::Cancelled)?;
-    Ok(Account {
-        wire: Wire::new(settings.account.clone(), service, access, transport),
-        block_size: settings.block_size,
-        containers: Mutex::default(),
-    })
-}
+pub(crate) use self::open::open;
+use self::wire::Wire;
+use super::transport::lock;
+use crate::velero::{Body, Broken, Object, Store};
 
 /// A storage account.
 pub struct Account {

@@ -1,8 +1,15 @@
 //! The way of all requests to one storage account: authorised, sent, tried again.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use http::{Uri, header::AUTHORIZATION};
 use object_store::{
     ClientOptions, RetryConfig, StaticCredentialProvider,
     azure::{AzureAuthorizer, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder},
@@ -10,10 +17,20 @@ use object_store::{
         HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     },
 };
+use tokio::time::Instant;
 use url::Url;
 
-use super::{BlobError, access::Access};
-use crate::azure::{answer::causes, failure::Failure, transport::Transport};
+use super::{BlobError, access::Access, key};
+use crate::azure::{failure::Failure, retry::Backoff, transport::Transport};
+
+/// How long an account that has answered before is asked again, from its first failure.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// And one that never did: its name may be wrong.
+const UNKNOWN: Duration = Duration::from_secs(15);
+/// The longest until the head of an answer has come, besides what a body takes.
+const HEAD: Duration = Duration::from_secs(60);
+/// The slowest that a body may go out, in bytes a second.
+const SLOWEST: u32 = 128 << 10;
 
 /// Sends to one account. Clones share everything.
 #[derive(Clone)]
@@ -26,6 +43,8 @@ struct Inner {
     service: Url,
     access: Access,
     transport: Arc<Transport>,
+    /// It has answered, whatever it said.
+    known: AtomicBool,
 }
 
 impl std::fmt::Debug for Wire {
@@ -48,6 +67,7 @@ impl Wire {
             service,
             access,
             transport,
+            known: AtomicBool::new(false),
         }))
     }
 
@@ -74,6 +94,22 @@ impl Wire {
             })
     }
 
+    /// The account's name.
+    pub(super) fn account(&self) -> &str {
+        &self.0.account
+    }
+
+    /// The blob endpoint.
+    pub(super) fn service(&self) -> &Url {
+        &self.0.service
+    }
+
+    /// What requests are authorised with at the moment.
+    pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>, Failure> {
+        let deadline = Instant::now() + self.patience();
+        self.0.access.credential(deadline).await
+    }
+
     /// What a failure is about: the account's name, and the container's and object's.
     pub(super) fn resource(&self, container: &str, key: Option<&str>) -> String {
         let account = &self.0.account;
@@ -91,25 +127,114 @@ impl Wire {
         )
     }
 
-    /// Sends a request that has no authorisation yet. An answer is one of success, its body unread.
-    pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
-        super::key::sent(request.uri_mut());
-        let credential = self.0.access.credential().await?;
-        AzureAuthorizer::new(&credential, &self.0.account)
-            .try_authorize(&mut request)
-            .map_err(|error| Failure::Malformed(error.to_string()))?;
-        let answer = self.0.transport.storage()?.call(request).await;
-        let answer = answer.map_err(|error| Failure::Connection(causes(&error)))?;
-        if answer.status().is_success() {
-            return Ok(answer);
+    /// Sends a request that has no authorisation yet, again while that may help. An answer is one of success, its
+    /// body unread.
+    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+        let begun = Instant::now();
+        let mut first_failure = None;
+        let mut backoff = Backoff::default();
+        let mut renewed = false;
+        loop {
+            let sent = Instant::now();
+            let credential = self.credential().await?;
+            let failure = match self.once(request.clone(), &credential).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if !renewed && self.0.access.renew(&credential, &failure, sent).await {
+                renewed = true;
+                continue;
+            }
+            let failing = *first_failure.get_or_insert_with(Instant::now);
+            // What a large block takes to an account that is there is no part of its patience.
+            let since = if self.is_known() { failing } else { begun };
+            let wait = backoff.next(failure.retry_after());
+            if !failure.is_transient() || since.elapsed() + wait >= self.patience() {
+                return Err(failure);
+            }
+            tracing::debug!(%failure, ?wait, "Storage is asked again");
+            tokio::time::sleep(wait).await;
         }
-        let (parts, body) = answer.into_parts();
-        let body = body.bytes().await.unwrap_or_default();
-        Err(Failure::of_storage(
-            parts.status.as_u16(),
-            &parts.headers,
-            &body,
-        ))
+    }
+
+    /// One attempt, with a date and signature of its own.
+    async fn once(
+        &self,
+        mut request: HttpRequest,
+        credential: &AzureCredential,
+    ) -> Result<HttpResponse, Failure> {
+        self.authorise(&mut request, credential)?;
+        let length = u32::try_from(request.body().content_length()).unwrap_or(u32::MAX);
+        let limit = HEAD.min(self.patience()) + Duration::from_secs(1) * length / SLOWEST;
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let attempt = async {
+            let answer = self.0.transport.storage()?.call(request).await;
+            let answer = answer.map_err(|error| Failure::unreached(self.host(), &error))?;
+            let status = answer.status().as_u16();
+            tracing::trace!(%method, path, status, "asked Storage");
+            self.0.known.store(true, Ordering::Relaxed);
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            let (parts, body) = answer.into_parts();
+            let body = body.bytes().await.unwrap_or_default();
+            Err(Failure::of_storage(status, &parts.headers, &body))
+        };
+        tokio::time::timeout(limit, attempt)
+            .await
+            .unwrap_or_else(|_| {
+                self.0.transport.leave_storage();
+                Err(Failure::Timeout(limit))
+            })
+    }
+
+    fn authorise(
+        &self,
+        request: &mut HttpRequest,
+        credential: &AzureCredential,
+    ) -> Result<(), Failure> {
+        self.check(request.uri(), credential)?;
+        key::sent(request.uri_mut());
+        AzureAuthorizer::new(credential, &self.0.account)
+            .try_authorize(request)
+            .map_err(|error| Failure::Malformed(error.to_string()))?;
+        // Lower layers log headers at trace, but for those.
+        if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
+            value.set_sensitive(true);
+        }
+        Ok(())
+    }
+
+    /// Nobody but the account gets to see a signature, and nobody on the way to it a token.
+    fn check(&self, uri: &Uri, credential: &AzureCredential) -> Result<(), Failure> {
+        let service = &self.0.service;
+        let same = Url::parse(&uri.to_string()).is_ok_and(|url| url.origin() == service.origin());
+        let is_key = matches!(credential, AzureCredential::AccessKey(_));
+        if same && (is_key || service.scheme() == "https") {
+            return Ok(());
+        }
+        Err(Failure::Malformed(format!(
+            "a request to {}://{} was to be authorised, where only {service} may see {}",
+            uri.scheme_str().unwrap_or_default(),
+            uri.host().unwrap_or("nowhere"),
+            if is_key {
+                "a signature by the account's key"
+            } else {
+                "the token, and that over https"
+            },
+        )))
+    }
+
+    fn is_known(&self) -> bool {
+        self.0.known.load(Ordering::Relaxed)
+    }
+
+    fn patience(&self) -> Duration {
+        if self.is_known() { PATIENCE } else { UNKNOWN }
+    }
+
+    fn host(&self) -> &str {
+        self.0.service.host_str().unwrap_or_default()
     }
 }
 

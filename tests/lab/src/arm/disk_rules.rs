@@ -88,7 +88,7 @@ pub(crate) fn source(
 
 fn find(world: &World, id: &ResourceId) -> Result<(Source, String, u64), Refusal> {
     let missing = || Refusal::Resource {
-        kind: id.kind.name().into(),
+        kind: id.kind,
         name: id.name.clone(),
         group: id.group.clone(),
     };
@@ -145,12 +145,13 @@ fn find(world: &World, id: &ResourceId) -> Result<(Source, String, u64), Refusal
                 .unwrap_or(512);
             Ok((source, disk.location.clone(), sector))
         }
-        Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => {
-            Err(Refusal::parameter(
-                "creationData.sourceResourceId",
-                format!("'{id}' is neither a disk nor a snapshot."),
-            ))
-        }
+        Kind::DiskEncryptionSet
+        | Kind::DiskAccess
+        | Kind::VirtualMachine
+        | Kind::StorageAccount => Err(Refusal::parameter(
+            "creationData.sourceResourceId",
+            format!("'{id}' is neither a disk nor a snapshot."),
+        )),
     }
 }
 

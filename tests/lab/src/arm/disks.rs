@@ -263,7 +263,7 @@ pub(crate) fn delete(context: &mut Context<'_>, id: &ResourceId) -> Result<Answe
 
 pub(crate) fn missing(id: &ResourceId) -> Refusal {
     Refusal::Resource {
-        kind: id.kind.name().into(),
+        kind: id.kind,
         name: id.name.clone(),
         group: id.group.clone(),
     }

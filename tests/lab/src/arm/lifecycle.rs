@@ -186,7 +186,10 @@ pub(crate) fn update(context: &Context<'_>, id: &ResourceId, operation: &str, do
                 .snapshots
                 .get_mut(&id.key())
                 .map(|snapshot| &mut snapshot.state),
-            Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => None,
+            Kind::DiskEncryptionSet
+            | Kind::DiskAccess
+            | Kind::VirtualMachine
+            | Kind::StorageAccount => None,
         };
         if let Some(state) = state {
             *state = Provisioning::Succeeded;
@@ -251,12 +254,14 @@ pub(crate) fn delete(
 pub(crate) fn remove_disk(world: &mut World, key: &str) {
     if let Some(disk) = world.disks.remove(key) {
         store::remove(&disk.file);
+        world.locks.remove(key);
     }
 }
 
 pub(crate) fn remove_snapshot(world: &mut World, key: &str) {
     if let Some(snapshot) = world.snapshots.remove(key) {
         store::remove(&snapshot.file);
+        world.locks.remove(key);
     }
 }
 

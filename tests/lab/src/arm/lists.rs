@@ -44,7 +44,10 @@ pub(crate) fn resources(
             .filter(|snapshot| here(&snapshot.id))
             .map(views::snapshot)
             .collect(),
-        Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => {
+        Kind::DiskEncryptionSet
+        | Kind::DiskAccess
+        | Kind::VirtualMachine
+        | Kind::StorageAccount => {
             return Err(Refusal::NotSimulated(format!("a list of {}", kind.name())));
         }
     };

@@ -1,7 +1,8 @@
-//! Azure Resource Manager and `Microsoft.Compute`: routes, tokens, request limits, then the resources.
+//! Azure Resource Manager, `Microsoft.Compute` and `Microsoft.Storage`: routes, tokens, request limits, then the
+//! resources.
 //!
 //! ```text
-//! token ─► subscription ─► request buckets ─► api-version ─► permission ─► resource group ─► resource
+//! token ─► subscription ─► request buckets ─► api-version ─► permission ─► locks ─► resource group ─► resource
 //! ```
 
 pub(crate) mod body;
@@ -11,14 +12,16 @@ pub(crate) mod disks;
 pub mod facts;
 pub(crate) mod lifecycle;
 mod lists;
+pub(crate) mod locks;
 pub(crate) mod operations;
 mod performance;
 mod protection;
 pub(crate) mod refusal;
-mod route;
+pub(crate) mod route;
 pub(crate) mod rules;
 mod snapshot_rules;
 pub(crate) mod snapshots;
+pub(crate) mod storage_accounts;
 pub(crate) mod views;
 
 use std::sync::Arc;
@@ -183,19 +186,22 @@ fn version<'a>(route: &Route, call: &'a Call) -> Result<&'a str, Refusal> {
 
 fn dispatch(context: &mut Context<'_>, route: &Route) -> Result<Answer, Refusal> {
     let method = context.call.method.clone();
+    let acts = matches!(route.target, Target::ListKeys { .. });
     let verb = match method {
-        Method::GET => "read",
-        Method::PUT | Method::PATCH => "write",
-        Method::DELETE => "delete",
+        Method::POST if acts => "action",
+        Method::GET if !acts => "read",
+        Method::PUT | Method::PATCH if !acts => "write",
+        Method::DELETE if !acts => "delete",
         _ => return Err(Refusal::Method(method.to_string())),
     };
-    context.authorize(
-        &route.action(verb),
-        context.call.path.split('?').next().unwrap_or_default(),
-    )?;
+    let scope = route.scope(&context.call.path);
+    context.authorize(&route.action(verb), scope)?;
     let reads = method == Method::GET;
+    if !reads {
+        locks::check(context.world, scope, &method)?;
+    }
     match &route.target {
-        _ if !reads && !matches!(route.target, Target::Resource { .. }) => {
+        _ if !reads && !acts && !matches!(route.target, Target::Resource { .. }) => {
             Err(Refusal::Method(method.to_string()))
         }
         Target::Subscriptions => Ok(lists::subscriptions(context)),
@@ -205,9 +211,12 @@ fn dispatch(context: &mut Context<'_>, route: &Route) -> Result<Answer, Refusal>
         Target::Skus => Ok(lists::skus(context)),
         Target::Operation { location, id } => operations::get(context, location, id),
         Target::List { group, kind } => lists::resources(context, group.as_deref(), *kind),
-        Target::Resource { id } => {
+        Target::Resource { id } | Target::ListKeys { id } => {
             let groups = context.world.group(&id.subscription, &id.group);
             groups.ok_or_else(|| Refusal::Group(id.group.clone()))?;
+            if acts {
+                return storage_accounts::list_keys(context, id);
+            }
             resource(context, id, &method)
         }
     }
@@ -255,11 +264,11 @@ fn resource(
                 .registered
                 .get(&id.key())
                 .ok_or_else(|| disks::missing(id))?;
-            let kind = format!("Microsoft.Compute/{}", id.kind.name());
-            let view = json!({"name": id.name, "id": id, "type": kind, "location": location,
+            let view = json!({"name": id.name, "id": id, "type": id.kind.to_string(), "location": location,
                 "properties": {"provisioningState": "Succeeded"}});
             Ok(Answer::json(StatusCode::OK, &view))
         }
+        (Kind::StorageAccount, "GET") => storage_accounts::get(context, id),
         (kind, method) => Err(Refusal::NotSimulated(format!(
             "{method} of {}",
             kind.name()

@@ -94,7 +94,10 @@ fn view(world: &World, target: &ResourceId) -> Option<Value> {
     match target.kind {
         Kind::Disk => world.disks.get(&target.key()).map(views::disk),
         Kind::Snapshot => world.snapshots.get(&target.key()).map(views::snapshot),
-        Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => None,
+        Kind::DiskEncryptionSet
+        | Kind::DiskAccess
+        | Kind::VirtualMachine
+        | Kind::StorageAccount => None,
     }
 }
 

@@ -141,7 +141,7 @@ fn registered(
             ),
         )),
         None => Err(Refusal::Resource {
-            kind: kind.name().into(),
+            kind,
             name: parsed.name,
             group: parsed.group,
         }),

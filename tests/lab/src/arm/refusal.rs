@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::web::Answer;
+use crate::{Kind, web::Answer};
 
 /// What is allowed by itself, but needs something on another resource that is not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub(crate) struct LinkedDenial {
     pub(crate) linked_scope: String,
 }
 
-/// An error answer of ARM or of `Microsoft.Compute`.
+/// An error answer of ARM, of `Microsoft.Compute` or of `Microsoft.Storage`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)]
 pub(crate) enum Refusal {
@@ -54,6 +54,15 @@ pub(crate) enum Refusal {
         action: String,
         scope: String,
     },
+    #[error(
+        "The scope '{scope}' cannot perform {operation} operation because following scope(s) are locked: '{locked}'. \
+         Please remove the lock and try again."
+    )]
+    Locked {
+        scope: String,
+        operation: &'static str,
+        locked: String,
+    },
     #[error("{0}")]
     LinkedDenied(Box<LinkedDenial>),
     #[error("The api-version query parameter (?api-version=) is required for all requests.")]
@@ -75,11 +84,11 @@ pub(crate) enum Refusal {
     #[error("Resource group '{0}' could not be found.")]
     Group(String),
     #[error(
-        "The Resource 'Microsoft.Compute/{kind}/{name}' under resource group '{group}' was not found. For more details \
+        "The Resource '{kind}/{name}' under resource group '{group}' was not found. For more details \
          please go to https://aka.ms/ARMResourceNotFoundFix"
     )]
     Resource {
-        kind: String,
+        kind: Kind,
         name: String,
         group: String,
     },
@@ -98,12 +107,12 @@ pub(crate) enum Refusal {
     #[error("The location property is required for this definition.")]
     NoLocation,
     #[error(
-        "The provided location '{location}' is not available for resource type 'Microsoft.Compute/{kind}'. List of \
+        "The provided location '{location}' is not available for resource type '{kind}'. List of \
          available regions for the resource type is '{known}'."
     )]
     Location {
         location: String,
-        kind: String,
+        kind: Kind,
         known: String,
     },
     #[error(
@@ -149,6 +158,15 @@ pub(crate) enum Refusal {
     NotAllowed(String),
     #[error("{0}")]
     Busy(String),
+    #[error("Values for request parameters are invalid: {0}.")]
+    Values(&'static str),
+    #[error(
+        "{0} is not a valid storage account name. Storage account name must be between 3 and 24 characters in length \
+         and use numbers and lower-case letters only."
+    )]
+    AccountName(String),
+    #[error("The storage account named {0} is already taken.")]
+    AccountTaken(String),
     #[error(
         "Number of '{kind}' requests for subscription '{subscription}' actor '{actor}' exceeded. Please try again after \
          '{seconds}' seconds after additional tokens are available. Refer to https://aka.ms/arm-throttling for \
@@ -188,6 +206,7 @@ impl Refusal {
             ),
             Self::Tenant { .. } => (StatusCode::UNAUTHORIZED, "InvalidAuthenticationTokenTenant"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "AuthorizationFailed"),
+            Self::Locked { .. } => (StatusCode::CONFLICT, "ScopeLocked"),
             Self::LinkedDenied(_) => (StatusCode::FORBIDDEN, "LinkedAuthorizationFailed"),
             Self::NoApiVersion => (StatusCode::BAD_REQUEST, "MissingApiVersionParameter"),
             Self::ApiVersion { .. } => (StatusCode::BAD_REQUEST, "NoRegisteredProviderFound"),
@@ -220,6 +239,9 @@ impl Refusal {
             Self::Change(_) => (StatusCode::CONFLICT, "PropertyChangeNotAllowed"),
             Self::NotAllowed(_) => (StatusCode::CONFLICT, "OperationNotAllowed"),
             Self::Busy(_) => (StatusCode::CONFLICT, "Conflict"),
+            Self::Values(_) => (StatusCode::BAD_REQUEST, "InvalidValuesForRequestParameters"),
+            Self::AccountName(_) => (StatusCode::BAD_REQUEST, "AccountNameInvalid"),
+            Self::AccountTaken(_) => (StatusCode::CONFLICT, "StorageAccountAlreadyTaken"),
             Self::Throttled { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "SubscriptionRequestsThrottled",

@@ -16,9 +16,21 @@ pub(crate) enum Target {
     Groups,
     Group(String),
     Skus,
-    Operation { location: String, id: String },
-    List { group: Option<String>, kind: Kind },
-    Resource { id: ResourceId },
+    Operation {
+        location: String,
+        id: String,
+    },
+    List {
+        group: Option<String>,
+        kind: Kind,
+    },
+    Resource {
+        id: ResourceId,
+    },
+    /// `listKeys` of a storage account.
+    ListKeys {
+        id: ResourceId,
+    },
 }
 
 const COMPUTE: [&str; 23] = [
@@ -45,6 +57,41 @@ const COMPUTE: [&str; 23] = [
     "2024-03-02",
     "2025-01-02",
     "2026-03-02",
+];
+/// From when keys have names.
+const STORAGE: [&str; 32] = [
+    "2016-01-01",
+    "2016-05-01",
+    "2016-07-01",
+    "2016-12-01",
+    "2017-06-01",
+    "2017-10-01",
+    "2018-02-01",
+    "2018-03-01-preview",
+    "2018-07-01",
+    "2018-11-01",
+    "2019-04-01",
+    "2019-06-01",
+    "2020-08-01-preview",
+    "2021-01-01",
+    "2021-02-01",
+    "2021-04-01",
+    "2021-05-01",
+    "2021-06-01",
+    "2021-08-01",
+    "2021-09-01",
+    "2022-05-01",
+    "2022-09-01",
+    "2023-01-01",
+    "2023-04-01",
+    "2023-05-01",
+    "2024-01-01",
+    "2025-01-01",
+    "2025-06-01",
+    "2025-08-01",
+    "2026-04-01",
+    "2026-06-01",
+    "2026-09-01",
 ];
 const SKUS: [&str; 4] = ["2017-03-30", "2017-09-01", "2019-04-01", "2021-07-01"];
 
@@ -79,24 +126,31 @@ impl Route {
                 location: parts[5].into(),
                 id: parts[7].into(),
             },
-            ["providers", "microsoft.compute", kind] => Target::List {
+            ["providers", provider, kind] => Target::List {
                 group: None,
-                kind: Kind::parse(kind)?,
+                kind: Kind::parse(provider, kind)?,
             },
-            ["resourcegroups", _, "providers", "microsoft.compute", kind] => Target::List {
+            ["resourcegroups", _, "providers", provider, kind] => Target::List {
                 group: Some(parts[3].into()),
-                kind: Kind::parse(kind)?,
+                kind: Kind::parse(provider, kind)?,
             },
+            ["resourcegroups", _, "providers", provider, kind, _] => {
+                let kind = Kind::parse(provider, kind)?;
+                let id = ResourceId::new(subscription, parts[3], kind, parts[7]);
+                Target::Resource { id }
+            }
             [
                 "resourcegroups",
                 _,
                 "providers",
-                "microsoft.compute",
-                kind,
+                "microsoft.storage",
+                "storageaccounts",
                 _,
-            ] => Target::Resource {
-                id: ResourceId::new(subscription, parts[3], Kind::parse(kind)?, parts[7]),
-            },
+                "listkeys",
+            ] => {
+                let id = ResourceId::new(subscription, parts[3], Kind::StorageAccount, parts[7]);
+                Target::ListKeys { id }
+            }
             _ => return None,
         };
         Some(Self {
@@ -105,11 +159,33 @@ impl Route {
         })
     }
 
+    /// What a permission or a lock is about: the path without an action.
+    pub(crate) fn scope<'a>(&self, path: &'a str) -> &'a str {
+        let path = path.trim_end_matches('/');
+        match &self.target {
+            Target::ListKeys { .. } => path.rsplit_once('/').map_or(path, |(scope, _)| scope),
+            Target::Subscriptions
+            | Target::Subscription
+            | Target::Groups
+            | Target::Group(_)
+            | Target::Skus
+            | Target::Operation { .. }
+            | Target::List { .. }
+            | Target::Resource { .. } => path,
+        }
+    }
+
     /// The versions that this type knows; empty: any.
     pub(crate) fn api_versions(&self) -> &'static [&'static str] {
         match &self.target {
             Target::Subscriptions | Target::Subscription | Target::Groups | Target::Group(_) => &[],
             Target::Skus => &SKUS,
+            Target::List {
+                kind: Kind::StorageAccount,
+                ..
+            }
+            | Target::ListKeys { .. } => &STORAGE,
+            Target::Resource { id } if id.kind == Kind::StorageAccount => &STORAGE,
             Target::Operation { .. } | Target::List { .. } | Target::Resource { .. } => &COMPUTE,
         }
     }
@@ -121,7 +197,7 @@ impl Route {
             Target::Skus => "skus",
             Target::Operation { .. } => "locations/DiskOperations",
             Target::List { kind, .. } => kind.name(),
-            Target::Resource { id } => id.kind.name(),
+            Target::Resource { id } | Target::ListKeys { id } => id.kind.name(),
         }
     }
 
@@ -132,12 +208,10 @@ impl Route {
             Target::Subscriptions | Target::Subscription | Target::Groups | Target::Group(_) => {
                 format!("Microsoft.Resources/{kind}/{verb}")
             }
-            Target::Skus
-            | Target::Operation { .. }
-            | Target::List { .. }
-            | Target::Resource { .. } => {
-                format!("Microsoft.Compute/{kind}/{verb}")
-            }
+            Target::Skus | Target::Operation { .. } => format!("Microsoft.Compute/{kind}/{verb}"),
+            Target::List { kind, .. } => format!("{kind}/{verb}"),
+            Target::Resource { id } => format!("{}/{verb}", id.kind),
+            Target::ListKeys { id } => format!("{}/listKeys/{verb}", id.kind),
         }
     }
 }
@@ -155,6 +229,12 @@ mod tests {
             "{route:?}"
         );
         assert_eq!(route.action("write"), "Microsoft.Compute/disks/write");
+        let keys = "/subscriptions/s/resourceGroups/g/providers/microsoft.storage/storageaccounts/a/LISTKEYS";
+        let route = Route::parse(keys).unwrap();
+        assert_eq!(
+            route.action("action"),
+            "Microsoft.Storage/storageAccounts/listKeys/action"
+        );
         for (path, found) in [
             ("/subscriptions", true),
             (
@@ -168,6 +248,14 @@ mod tests {
             ("/elsewhere", false),
             (
                 "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d/beginGetAccess",
+                false,
+            ),
+            (
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a/regenerateKey",
+                false,
+            ),
+            (
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/disks/d",
                 false,
             ),
         ] {

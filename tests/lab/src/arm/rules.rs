@@ -7,9 +7,11 @@ use crate::{Kind, ResourceId, Settings, Sku};
 pub(crate) fn name(kind: Kind, name: &str) -> Result<(), Refusal> {
     let entity = match kind {
         Kind::Snapshot => "snapshotName",
-        Kind::Disk | Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => {
-            "diskName"
-        }
+        Kind::Disk
+        | Kind::DiskEncryptionSet
+        | Kind::DiskAccess
+        | Kind::VirtualMachine
+        | Kind::StorageAccount => "diskName",
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -85,7 +87,7 @@ pub(crate) fn location(
         .join(",");
     Err(Refusal::Location {
         location: asked.into(),
-        kind: kind.name().into(),
+        kind,
         known,
     })
 }

@@ -45,7 +45,7 @@ pub(crate) fn handle(shared: &Shared, call: &Call) -> Answer {
         );
     };
     let mut world = shared.world();
-    if !tokens::allowed(&world, resource) {
+    if !tokens::given_for(&world, resource) {
         let message = format!(
             "AADSTS500011: The resource principal named {resource} was not found in the tenant"
         );

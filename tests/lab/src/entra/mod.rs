@@ -113,7 +113,7 @@ fn token(world: &mut World, call: &Call, tenant: &str) -> Result<Answer, Refusal
     let audience = wanted
         .strip_suffix("/.default")
         .ok_or_else(|| Refusal::Scope(scope.into()))?;
-    if !tokens::allowed(world, audience) {
+    if !tokens::given_for(world, audience) {
         return Err(Refusal::Resource(audience.into()));
     }
     Ok(given(world, call, &identity, audience))

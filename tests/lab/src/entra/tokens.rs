@@ -79,7 +79,7 @@ pub(crate) fn verify(world: &World, header: Option<&str>) -> Result<(Principal, 
             now: now.to_string(),
         });
     }
-    if !allowed(world, &token.audience) {
+    if !for_resource_manager(world, &token.audience) {
         return Err(Refusal::Audience(token.audience.clone()));
     }
     let identity = world
@@ -95,11 +95,21 @@ pub(crate) fn verify(world: &World, header: Option<&str>) -> Result<(Principal, 
     Ok((principal, token.tenant.clone()))
 }
 
+/// The audience of all storage accounts, the same in every cloud.
+const STORAGE: &str = "https://storage.azure.com";
+
+/// Whether Entra gives tokens for this audience.
+pub(crate) fn given_for(world: &World, audience: &str) -> bool {
+    for_resource_manager(world, audience) || same(STORAGE, audience)
+}
+
 /// Whether ARM takes tokens for this audience.
-pub(crate) fn allowed(world: &World, audience: &str) -> bool {
-    let wanted = audience.trim_end_matches('/');
-    world
-        .audiences
-        .iter()
-        .any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(wanted))
+fn for_resource_manager(world: &World, audience: &str) -> bool {
+    world.audiences.iter().any(|known| same(known, audience))
+}
+
+fn same(known: &str, audience: &str) -> bool {
+    known
+        .trim_end_matches('/')
+        .eq_ignore_ascii_case(audience.trim_end_matches('/'))
 }

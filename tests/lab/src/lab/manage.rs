@@ -273,7 +273,10 @@ impl Shared {
                 .get(&id.key())
                 .map(|snapshot| snapshot.file.clone()),
             Kind::Disk => world.disks.get(&id.key()).map(|disk| disk.file.clone()),
-            Kind::DiskEncryptionSet | Kind::DiskAccess | Kind::VirtualMachine => None,
+            Kind::DiskEncryptionSet
+            | Kind::DiskAccess
+            | Kind::VirtualMachine
+            | Kind::StorageAccount => None,
         };
         drop(world);
         let source = source.ok_or_else(|| LabError::Missing(format!("snapshot or disk {id}")))?;

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 pub(crate) use self::answer::Answer;
 use self::answer::{common_headers, status_answer};
@@ -39,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// HTTP/1 with neither a length nor chunks, though its method has a body.
+    pub(crate) unmeasured: bool,
     /// As the client addressed it, `host:port`.
     pub(crate) host: String,
     pub(crate) arrived: Moment,
@@ -102,6 +104,12 @@ where
         .await
         .map_err(|_| Closed)?;
     let query = parts.uri.query().unwrap_or_default();
+    let measured = ["content-length", "transfer-encoding"]
+        .iter()
+        .any(|name| parts.headers.contains_key(*name));
+    let unmeasured = parts.version < Version::HTTP_2
+        && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method)
+        && !measured;
     let call = Call {
         number: 0,
         method: parts.method,
@@ -111,6 +119,7 @@ where
             .collect(),
         headers: parts.headers,
         body,
+        unmeasured,
         host: host.unwrap_or_default(),
         arrived,
         effects: Effects::default(),
@@ -165,6 +174,8 @@ async fn answer(shared: Arc<Shared>, door: Door, mut call: Call) -> Result<Respo
     let answer = match instead {
         Some(answer) => answer,
         None => match door {
+            // Azure's front door, before anything reads the request: an empty body, too, must have a length.
+            Door::Cloud if call.unmeasured => Answer::empty(StatusCode::LENGTH_REQUIRED),
             Door::Metadata => entra::imds::handle(&shared, &call),
             Door::Cloud if token => entra::handle(&shared, &call),
             Door::Cloud => arm::handle(&shared, &call),

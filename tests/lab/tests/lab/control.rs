@@ -7,7 +7,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use stillpoint_lab::Settings;
+use stillpoint_lab::{AccountKey, Settings};
 
 use crate::client::{Arm, http, lab, snapshot_of};
 
@@ -168,6 +168,105 @@ async fn other_processes_arrange_and_look() {
         let (status, body) = control(Method::POST, path, body).await;
         assert_eq!(status, 204, "{path}: {body}");
     }
+}
+
+#[tokio::test]
+async fn other_processes_arrange_storage_accounts_and_locks() {
+    let Some(lab) = lab(Settings::fast()).await else {
+        return;
+    };
+    let http = http(&lab);
+    let control = async |method: Method, path: &str, body: Value| {
+        let url = format!("{}{path}", lab.endpoints().control);
+        let reply = http.request(method, url).body(body.to_string()).send();
+        let reply = crate::client::reply(reply.await.unwrap()).await;
+        (reply.status, reply.body)
+    };
+    let id = lab.storage_account_id("velero0");
+    let (key, other) = (AccountKey::random(), AccountKey::random());
+    let new = json!({"id": id, "blobEndpoint": "https://127.0.0.1:1/velero0", "key2": key});
+    let (status, made) = control(Method::POST, "/accounts", new.clone()).await;
+    assert_eq!(
+        (status, &made["keys"]["key2"]),
+        (200, &json!(key)),
+        "{made}"
+    );
+    assert!(made["keys"]["key1"].is_string(), "{made}");
+    let change = json!({"id": id, "allowSharedKeyAccess": false});
+    assert_eq!(
+        control(Method::PATCH, "/accounts", change).await,
+        (204, Value::Null)
+    );
+    let replace = json!({"id": id, "keyName": "key2", "value": other});
+    assert_eq!(
+        control(Method::POST, "/accounts/keys", replace).await,
+        (200, json!({"value": other}))
+    );
+    let (_, accounts) = control(Method::GET, "/accounts", Value::Null).await;
+    assert_eq!(
+        (
+            &accounts[0]["account"]["properties"]["allowSharedKeyAccess"],
+            &accounts[0]["keys"]["key2"]
+        ),
+        (&json!(false), &json!(other))
+    );
+    let lock = json!({"scope": id});
+    assert_eq!(control(Method::POST, "/locks", lock).await.0, 204);
+    let arm = Arm::login(&lab).await;
+    let keys = format!("{id}/listKeys?api-version=2024-01-01");
+    assert_eq!(
+        arm.send(Method::POST, &keys, None).await.refusal(),
+        (409, "ScopeLocked")
+    );
+    let unlock = format!("/locks?scope={id}");
+    for expected in [204, 404] {
+        assert_eq!(
+            control(Method::DELETE, &unlock, Value::Null).await.0,
+            expected
+        );
+    }
+    assert_eq!(arm.send(Method::POST, &keys, None).await.status, 200);
+    let refusals = [
+        ("/accounts", new, 409, "already taken"),
+        (
+            "/accounts",
+            json!({"id": id, "blobEndpoint": "x"}),
+            400,
+            "blobEndpoint",
+        ),
+        (
+            "/accounts",
+            json!({"id": id, "blobEndpoint": "http://a/", "key1": "c2hvcnQ="}),
+            400,
+            "64 bytes",
+        ),
+        (
+            "/accounts/keys",
+            json!({"id": id, "keyName": "key3"}),
+            400,
+            "key3",
+        ),
+        (
+            "/locks",
+            json!({"scope": "/subscriptions/x"}),
+            404,
+            "there is no",
+        ),
+    ];
+    for (path, body, expected, said) in refusals {
+        let (status, error) = control(Method::POST, path, body).await;
+        assert_eq!(status, expected, "{path}: {error}");
+        assert!(
+            error["error"].as_str().unwrap().contains(said),
+            "{path}: {error}"
+        );
+    }
+    let remove = format!("/accounts?id={id}");
+    assert_eq!(control(Method::DELETE, &remove, Value::Null).await.0, 204);
+    assert_eq!(
+        control(Method::GET, "/accounts", Value::Null).await.1,
+        json!([])
+    );
 }
 
 #[test]

@@ -56,7 +56,7 @@ async fn wrong_logins_are_refused_as_entra_does() {
         ),
         (
             "scope",
-            "https://storage.azure.com/.default",
+            "https://vault.azure.net/.default",
             400,
             "invalid_resource",
             "AADSTS500011",

@@ -9,4 +9,7 @@ mod disks;
 mod entra;
 mod faults;
 mod limits;
+mod locks;
 mod snapshots;
+mod storage_accounts;
+mod storage_tokens;

@@ -4,6 +4,7 @@
 //! namespace of its own, whose hosts file leads those names to the lab.
 
 mod namespace;
+mod objects;
 mod plugins;
 mod report;
 mod tally;
@@ -11,11 +12,15 @@ mod work;
 
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use stillpoint_lab::{Settings, settings::Limits};
+use stillpoint_lab::{
+    Settings,
+    settings::{Incremental, Limits},
+};
 
 use crate::table::progress;
+use objects::Objects;
 use plugins::Candidate;
 use work::Bench;
 
@@ -48,6 +53,12 @@ pub struct Size {
     pub restores: usize,
     /// Starts (`BENCH_STARTS`, 30).
     pub starts: usize,
+    /// MiB of the object whose throughput is measured (`BENCH_OBJECT_MIB`, 1024).
+    pub object: u64,
+    /// GiB of the object whose memory is measured (`BENCH_LARGE_GIB`, 10).
+    pub large: u64,
+    /// Objects in a list (`BENCH_LISTED`, 20000).
+    pub listed: usize,
 }
 
 impl Size {
@@ -63,6 +74,9 @@ impl Size {
             limited: read("BENCH_LIMITED", 150)?,
             restores: read("BENCH_RESTORES", 10)?,
             starts: read("BENCH_STARTS", 30)?,
+            object: read("BENCH_OBJECT_MIB", 1024)? as u64,
+            large: read("BENCH_LARGE_GIB", 10)? as u64,
+            listed: read("BENCH_LISTED", 20_000)?,
         })
     }
 }
@@ -86,23 +100,68 @@ async fn measure(json: PathBuf, namespace: &namespace::Namespace) -> Result<()> 
     let size = Size::read()?;
     let settings = Settings {
         listen: namespace.https(),
+        // Seven snapshots of a disk in five minutes would be Azure's limit; the runs are closer together.
+        incremental: Incremental {
+            most: 1000,
+            ..Incremental::default()
+        },
         ..Settings::default()
     };
+    let mut candidates = vec![Candidate::ours()?];
+    candidates.extend(Candidate::stock()?);
+    let mut figures = vec![Figures::default(); candidates.len()];
+    let only = env::var("BENCH_ONLY").unwrap_or_default();
+    match &*only {
+        "" => {
+            objects(size, &candidates, &mut figures).await?;
+            disks(size, settings.clone(), &candidates, &mut figures).await?;
+        }
+        "objects" => objects(size, &candidates, &mut figures).await?,
+        "disks" => disks(size, settings.clone(), &candidates, &mut figures).await?,
+        _ => bail!("BENCH_ONLY={only}: expected objects, disks or nothing"),
+    }
+    let names: Vec<_> = candidates.iter().map(|candidate| candidate.name).collect();
+    report::print(size, &names, &figures);
+    report::write(&json, size, &settings, &names, &figures)
+}
+
+async fn objects(size: Size, candidates: &[Candidate], figures: &mut [Figures]) -> Result<()> {
+    let objects = Objects::start(size).await?;
+    progress(format!("{} objects for a list …", size.listed));
+    objects.fill().await?;
+    objects.server(&mut figures[0]).await?;
+    for (candidate, figures) in candidates.iter().zip(figures) {
+        let name = candidate.name;
+        progress(format!(
+            "{name}: an object of {} MiB, near and 20 ms away …",
+            size.object
+        ));
+        objects.throughput(candidate, figures).await?;
+        progress(format!("{name}: a list of {} objects …", size.listed));
+        objects.list(candidate, figures).await?;
+        progress(format!("{name}: an object of {} GiB …", size.large));
+        objects.memory(candidate, figures).await?;
+    }
+    Ok(())
+}
+
+async fn disks(
+    size: Size,
+    settings: Settings,
+    candidates: &[Candidate],
+    figures: &mut [Figures],
+) -> Result<()> {
     progress(format!(
         "{} disks, formatted and mounted …",
         size.volumes.max(size.limited)
     ));
     let bench = Bench::start(settings, size).await?;
-    let mut candidates = vec![Candidate::ours()?];
-    candidates.extend(Candidate::stock()?);
-    let mut figures = vec![Figures::default(); candidates.len()];
-
     progress(format!(
         "start to ListPlugins, {} times each …",
         size.starts
     ));
-    bench.discovery(&candidates, &mut figures).await?;
-    for (candidate, figures) in candidates.iter().zip(&mut figures) {
+    bench.discovery(candidates, figures).await?;
+    for (candidate, figures) in candidates.iter().zip(figures) {
         let name = candidate.name;
         progress(format!("{name}: {} volumes in sequence …", size.volumes));
         bench.sequence(candidate, figures).await?;
@@ -124,7 +183,5 @@ async fn measure(json: PathBuf, namespace: &namespace::Namespace) -> Result<()> 
         bench.eight(candidate, figures, "limited_eight").await?;
         bench.limits(None);
     }
-    let names: Vec<_> = candidates.iter().map(|candidate| candidate.name).collect();
-    report::print(size, &names, &figures);
-    report::write(&json, size, &bench.settings(), &names, &figures)
+    Ok(())
 }

@@ -54,6 +54,17 @@ impl Candidate {
         self.ours
     }
 
+    /// The name under which it serves.
+    pub(super) fn registered(&self) -> &'static str {
+        self.registered
+    }
+
+    /// Without an Azure.
+    pub(super) async fn start_alone(&self) -> Result<Plugin> {
+        let host = Host::new(&self.program).argument("--log-level=info");
+        Ok(host.start().await?)
+    }
+
     pub(super) async fn start(&self, rig: &Rig) -> Result<Plugin> {
         let host = Host::new(&self.program)
             .argument("--log-level=info")

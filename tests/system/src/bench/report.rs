@@ -10,7 +10,7 @@ use super::{Figures, Size};
 use crate::table::{Cell, Table, Tone, progress};
 
 /// Name, what it says, unit.
-const ROWS: [(&str, &str, &str); 28] = [
+const ROWS: [(&str, &str, &str); 37] = [
     ("start_to_list", "start to ListPlugins, median", "ms"),
     ("peak_mib", "peak memory, in sequence", "MiB"),
     ("eight_peak_mib", "peak memory, 8 at once", "MiB"),
@@ -59,6 +59,19 @@ const ROWS: [(&str, &str, &str); 28] = [
     ("limited_frozen_max", "… frozen at most", "ms"),
     ("restore", "restore, median", "ms"),
     ("delete", "delete, median", "ms"),
+    ("upload_near", "object, upload", "MiB/s"),
+    ("upload_far", "… at 20 ms", "MiB/s"),
+    ("server_upload", "… the blob server alone", "MiB/s"),
+    ("download_near", "object, download", "MiB/s"),
+    ("download_far", "… at 20 ms", "MiB/s"),
+    ("server_download", "… the blob server alone", "MiB/s"),
+    (
+        "upload_peak_mib",
+        "large object, peak memory of an upload",
+        "MiB",
+    ),
+    ("download_peak_mib", "… of a download", "MiB"),
+    ("list", "list of all objects", "ms"),
 ];
 
 pub(super) fn print(size: Size, names: &[&str], figures: &[Figures]) {
@@ -70,6 +83,9 @@ pub(super) fn print(size: Size, names: &[&str], figures: &[Figures]) {
         .line();
     for (name, says, unit) in ROWS {
         let values: Vec<_> = figures.iter().map(|figures| figures.get(name)).collect();
+        if values.iter().all(Option::is_none) {
+            continue;
+        }
         let cells = values
             .iter()
             .map(|value| Cell::plain(value.map_or("–".into(), |value| shown(value, unit))));

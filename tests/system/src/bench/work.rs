@@ -42,14 +42,7 @@ impl Bench {
         for number in 0..size.volumes.max(size.limited) {
             volumes.push(rig.volume(&format!("disk-{number}"), Kind::Ext4)?);
         }
-        // Seven snapshots of a disk in five minutes would be Azure's limit; the runs are closer together.
-        rig.lab
-            .change_settings(|settings| settings.incremental.most = 1000);
         Ok(Self { volumes, rig, size })
-    }
-
-    pub(super) fn settings(&self) -> Settings {
-        self.rig.lab.settings()
     }
 
     pub(super) fn limits(&self, limits: Option<Limits>) {
