@@ -72,6 +72,18 @@ impl Failure {
         }
     }
 
+    /// What the wire told `object_store`, or what that made of an answer.
+    pub(super) fn of_store(error: &object_store::Error) -> Self {
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(error) = cause {
+            if let Some(failure) = error.downcast_ref::<Self>() {
+                return failure.clone();
+            }
+            cause = error.source();
+        }
+        Self::Malformed(causes(error))
+    }
+
     /// From a request that got no answer.
     pub(super) fn of_request(error: reqwest::Error) -> Self {
         if error.is_timeout() && !error.is_connect() {

@@ -1,5 +1,6 @@
 //! Velero's services: what arrives by gRPC is decoded here, and what the use cases answer is encoded.
 
+mod cut;
 mod flags;
 mod initialized;
 mod lister;
@@ -17,7 +18,11 @@ use stillpoint_proto::velero::{
     object_store_server::ObjectStoreServer, plugin_lister_server::PluginListerServer,
     volume_snapshotter_server::VolumeSnapshotterServer,
 };
-use tonic::{Status, service::RoutesBuilder};
+use tonic::{
+    Status,
+    service::{LayerExt as _, RoutesBuilder},
+};
+use tower::util::MapRequestLayer;
 
 use crate::goplugin::Calls;
 pub use flags::{Flags, LogLevel};
@@ -63,8 +68,10 @@ pub fn register<L, S>(
                 .max_encoding_message_size(limit),
         )
         .add_service(
-            ObjectStoreServer::new(object_store)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(limit),
+            MapRequestLayer::new(cut::told).named_layer(
+                ObjectStoreServer::new(object_store)
+                    .max_decoding_message_size(limit)
+                    .max_encoding_message_size(limit),
+            ),
         );
 }

@@ -35,7 +35,7 @@ impl Objects {
     pub(super) async fn start(size: Size) -> Result<Self> {
         let account = Account::new("bench")?;
         let accounts = std::slice::from_ref(&account);
-        let azurite = Azurite::start(&Authority::new()?, accounts, Data::Temporary)?;
+        let azurite = Azurite::start(&Authority::new()?, accounts, Logins::Keys, Data::Temporary)?;
         azurite.client()?.create_container(CONTAINER).await?;
         let far = Link::start(azurite.address(), ROUND_TRIP / 2)?;
         let credentials = NamedTempFile::new()?;
