@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
 use super::{Figures, Size, plugins::Candidate};
-use crate::blob::{Account, Authority, Azurite, Client, Data, Link};
+use crate::blob::{Account, Authority, Azurite, Client, Data, Link, Logins};
 
 const CONTAINER: &str = "bench";
 /// Of the variable in the credentials file.
