@@ -104,7 +104,8 @@ func (a *azurite) certificates(directory string) {
 	authority, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(err)
 	root := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"}, NotAfter: time.Now().Add(24 * time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, authority.Public(), authority)
@@ -114,7 +115,7 @@ func (a *azurite) certificates(directory string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(err)
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "azurite"}, NotAfter: root.NotAfter,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "azurite"}, NotBefore: root.NotBefore, NotAfter: root.NotAfter,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err = x509.CreateCertificate(rand.Reader, leaf, root, key.Public(), authority)
