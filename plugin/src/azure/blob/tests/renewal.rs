@@ -43,7 +43,7 @@ async fn a_key_that_was_replaced_is_read_again_from_its_file() {
     write(first);
     let valid = Arc::new(Mutex::new(first.to_owned()));
     let server = Server::plain(only(&valid)).await;
-    let wire = wire_by_key(&server, &file);
+    let wire = wire_by_key(&server.url, &server.certificate, &file);
     eight(&wire).await;
     second.clone_into(&mut lock(&valid));
     let failure = get(&wire, "k").await.unwrap_err();
