@@ -13,6 +13,7 @@ use url::Url;
 use super::{
     Account, BlobError,
     access::{Access, NamedKey, Source, parse_key},
+    delegation::Delegation,
     wire::Wire,
 };
 use crate::{
@@ -212,6 +213,7 @@ fn account(
         wire: Wire::new(name.clone(), service, access, transport),
         block_size: settings.block_size,
         containers: Mutex::default(),
+        delegation: Delegation::default(),
     }
 }
 
