@@ -3,7 +3,8 @@
 //! Codes: <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes> and
 //! <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes>.
 
-use crate::azure::failure::{CLOCK, Failure, UNRESOLVED, UNTRUSTED};
+use super::answer::CLOCK;
+use crate::azure::failure::{Failure, UNRESOLVED, UNTRUSTED};
 
 /// Empty, or ` — ` and what to do.
 pub(super) fn hint(failure: &Failure) -> String {

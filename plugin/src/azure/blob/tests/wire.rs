@@ -100,7 +100,7 @@ async fn after_a_hang_nothing_is_sent_on_the_connections_of_before() {
     .await;
     // Two connections, both idle then.
     let (one, other) = tokio::join!(get(&wire, "k"), get(&wire, "k"));
-    (one.unwrap(), other.unwrap());
+    one.and(other).unwrap();
     get(&wire, "k").await.unwrap();
     tokio::time::pause();
     get(&wire, "k").await.unwrap();
