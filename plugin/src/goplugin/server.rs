@@ -15,7 +15,6 @@ use stillpoint_proto::{
 use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{service::RoutesBuilder, transport::Server};
-use tower::util::MapRequestLayer;
 
 use super::{
     SocketError, StopReason, TlsError, VersionsUnmet,
@@ -29,7 +28,6 @@ use super::{
     socket::Socket,
     stop::{self, Signals},
     tls::Tls,
-    whole::whole,
 };
 
 /// The service name whose health go-plugin asks for.
@@ -127,7 +125,6 @@ pub async fn serve(
     let stopping = calls.stopping();
     let (incoming, accepting) = accept(socket, tls.map(|tls| tls.acceptor), stopping.clone());
     let server = Server::builder()
-        .layer(MapRequestLayer::new(whole))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .add_routes(routes.routes())

@@ -1,6 +1,6 @@
 //! A blob of Azure.
 
-use std::sync::Arc;
+use std::{error::Error as _, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, GetRange, ObjectStore as _, azure::MicrosoftAzure, path::Path};
@@ -46,14 +46,16 @@ impl Blob for StoredBlob {
         Ok(Opened {
             version: opened.meta.e_tag.clone(),
             size: opened.meta.size,
-            parts: opened
-                .into_stream()
-                .map_err(|error| Failure::Connection(causes(&error)))
-                .boxed(),
+            parts: opened.into_stream().map_err(|error| broken(&error)).boxed(),
         })
     }
 
     fn resource(&self) -> String {
         self.resource.clone()
     }
+}
+
+/// Without what `object_store` says around it.
+fn broken(error: &object_store::Error) -> Failure {
+    Failure::Connection(causes(error.source().unwrap_or(error)))
 }

@@ -10,15 +10,16 @@
 //! Whatever ends it earlier leaves blocks that nobody sees and Azure drops after a week.
 
 mod blob;
+mod block;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use self::{blob::BlockBlob, plan::Plan};
+use self::{blob::BlockBlob, block::Block, plan::Plan};
 use super::{Account, BlobError};
 use crate::velero::{Body, Broken, Object};
 
@@ -59,7 +60,6 @@ async fn write(
         rest: Bytes::new(),
         names: Vec::new(),
         in_flight: FuturesUnordered::new(),
-        spare: Vec::new(),
     };
     tokio::select! {
         biased;
@@ -76,14 +76,11 @@ struct Upload<'a, B> {
     /// Of the blocks, by their numbers; empty while one is on its way.
     names: Vec<String>,
     in_flight: FuturesUnordered<BoxFuture<'a, Result<Sent, BlobError>>>,
-    /// Memory of blocks that were sent: new memory costs a page fault every 4 KiB.
-    spare: Vec<BytesMut>,
 }
 
 struct Sent {
     block: usize,
     name: String,
-    content: Bytes,
 }
 
 impl<B: Blob> Upload<'_, B> {
@@ -121,11 +118,10 @@ impl<B: Blob> Upload<'_, B> {
         &mut self,
         size: usize,
         body: &mut Body<Broken>,
-    ) -> Result<(BytesMut, bool), BlobError> {
-        let mut content = self.memory(size);
+    ) -> Result<(Block, bool), BlobError> {
+        let mut content = Block::new(size);
         loop {
-            let taken = self.rest.len().min(size - content.len());
-            content.extend_from_slice(&self.rest.split_to(taken));
+            content.take(&mut self.rest);
             // A full block waits for more: without, it is the last.
             if !self.rest.is_empty() {
                 return Ok((content, false));
@@ -145,12 +141,8 @@ impl<B: Blob> Upload<'_, B> {
         let (blob, block) = (self.blob, self.names.len());
         self.names.push(String::new());
         let sending = async move {
-            let name = blob.block(content.clone()).await?;
-            Ok(Sent {
-                block,
-                name,
-                content,
-            })
+            let name = blob.block(content).await?;
+            Ok(Sent { block, name })
         };
         self.in_flight.push(Box::pin(sending));
     }
@@ -165,20 +157,6 @@ impl<B: Blob> Upload<'_, B> {
     fn keep(&mut self, sent: Sent) {
         if let Some(name) = self.names.get_mut(sent.block) {
             *name = sent.name;
-        }
-        if let Ok(memory) = sent.content.try_into_mut() {
-            self.spare.push(memory);
-        }
-    }
-
-    fn memory(&mut self, size: usize) -> BytesMut {
-        self.spare.retain(|memory| memory.capacity() >= size);
-        match self.spare.pop() {
-            Some(mut memory) => {
-                memory.clear();
-                memory
-            }
-            None => BytesMut::with_capacity(size),
         }
     }
 }

@@ -242,30 +242,6 @@ async fn body_that_is_too_large_is_never_committed() {
     assert_eq!(blob.content().len(), limit);
 }
 
-#[tokio::test]
-async fn memory_of_a_block_is_used_again() {
-    let blob = Memory::new();
-    let mut upload = Upload {
-        blob: &blob,
-        plan: Plan::new(Some(4)),
-        rest: Bytes::new(),
-        names: vec![String::new()],
-        in_flight: FuturesUnordered::new(),
-        spare: Vec::new(),
-    };
-    let mut memory = upload.memory(4);
-    memory.extend_from_slice(b"abcd");
-    let place = memory.as_ptr();
-    upload.keep(Sent {
-        block: 0,
-        name: "name".to_owned(),
-        content: memory.freeze(),
-    });
-    let memory = upload.memory(4);
-    assert!(memory.is_empty());
-    assert_eq!(memory.as_ptr(), place);
-}
-
 proptest! {
     #[test]
     fn any_split_of_a_body_yields_the_same_blob(
