@@ -3,7 +3,8 @@
 //! Codes: <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes> and
 //! <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes>.
 
-use crate::azure::failure::{CLOCK, Failure, UNRESOLVED, UNTRUSTED};
+use super::answer::CLOCK;
+use crate::azure::failure::{Failure, UNRESOLVED, UNTRUSTED};
 
 /// Empty, or ` — ` and what to do.
 pub(super) fn hint(failure: &Failure) -> String {
@@ -123,5 +124,77 @@ fn of_status(status: u16) -> Option<&'static str> {
         401 | 403 => Some("check the credential and its role, and the account's networking rules"),
         407 => Some("a proxy wants a login: check HTTPS_PROXY and NO_PROXY"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::azure::blob::BlobError;
+
+    fn http(status: u16, code: &str, message: &str) -> Failure {
+        Failure::Http {
+            status,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn what_a_person_can_do_is_said() {
+        for (failure, expected) in [
+            (http(404, "ContainerNotFound", "m"), "`bucket`"),
+            (http(409, "ContainerBeingDeleted", "m"), "create it again"),
+            (
+                http(403, "AuthenticationFailed", "m"),
+                "`storageAccountKeyEnvVar`",
+            ),
+            (
+                http(
+                    403,
+                    "AuthenticationFailed",
+                    "this node's clock is 20 minutes behind Azure's",
+                ),
+                "the node's clock",
+            ),
+            (http(403, "AuthorizationFailure", "m"), "firewall"),
+            (
+                http(403, "AuthorizationPermissionMismatch", "m"),
+                "Storage Blob Data Contributor",
+            ),
+            (
+                http(403, "KeyBasedAuthenticationNotPermitted", "m"),
+                "`useAAD`",
+            ),
+            (
+                http(401, "InvalidAuthenticationInfo", "m"),
+                "AZURE_TENANT_ID",
+            ),
+            (http(409, "BlobImmutableDueToPolicy", "m"), "immutability"),
+            (http(400, "InvalidBlobOrBlock", "m"), "a week"),
+            (http(503, "ServerBusy", "m"), "limits"),
+            (http(407, "ProxyAuthenticationRequired", "m"), "HTTPS_PROXY"),
+            (
+                Failure::Connection(
+                    "a.blob cannot be reached: dns error: failed to lookup".to_owned(),
+                ),
+                "does not exist",
+            ),
+            (Failure::Timeout(Duration::from_secs(1)), "firewall"),
+        ] {
+            let error = BlobError::of(
+                failure,
+                "container c of storage account a".to_owned(),
+                Duration::ZERO,
+            );
+            let error = error.to_string();
+            let (told, advice) = error.split_once(" — ").unwrap_or((&error, ""));
+            assert!(told.contains("container c of storage account a"), "{error}");
+            assert!(advice.contains(expected), "{expected} in {error}");
+        }
+        assert_eq!(hint(&http(400, "InvalidHeaderValue", "m")), "");
     }
 }

@@ -6,14 +6,15 @@
 //!   key, sas, delegation, xml                 how Storage writes: keys, signatures, answers
 //!   ask                                       requests of our own, whose answers are read whole
 //!   wire                                      authorises, sends, tries again
-//!   open, access                                 with which key or token
-//!   error, hint                               what went wrong, and what to do
+//!   open, access, account_key                 with which key or token
+//!   answer, error, hint                       what went wrong, and what to do
 //! ```
 //!
 //! `object_store` shapes the requests for blobs; listing, deleting and committing are our own, on the same wire.
 
 mod access;
 mod account_key;
+mod answer;
 mod ask;
 mod delegation;
 mod delete;

@@ -9,26 +9,27 @@ mod wire;
 use std::{path::Path, sync::Arc};
 
 use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse};
+use url::Url;
 
-use self::server::{ACCOUNT, Server};
+use self::server::ACCOUNT;
 use super::{
     access::{Access, NamedKey, Source},
     wire::Wire,
 };
 use crate::azure::{failure::Failure, transport::Transport};
 
-/// A wire to `server`, by the key that the variable `KEY` of `file` holds.
-fn wire_by_key(server: &Server, file: &Path) -> Wire {
+/// A wire to `service`, by the key that the variable `KEY` of `file` holds.
+fn wire_by_key(service: &Url, certificate: &str, file: &Path) -> Wire {
     let named = NamedKey {
         variable: "KEY".to_owned(),
         credentials_file: Some(file.to_owned()),
     };
     let (key, _) = named.read(&|_| None).unwrap();
     let access = Access::new(Source::Named(named), Some(key));
-    let transport = Transport::new(Some(&server.certificate)).unwrap();
+    let transport = Transport::new(Some(certificate)).unwrap();
     Wire::new(
         ACCOUNT.to_owned(),
-        server.url.clone(),
+        service.clone(),
         access,
         Arc::new(transport),
     )

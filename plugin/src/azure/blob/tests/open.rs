@@ -116,6 +116,11 @@ async fn a_key_is_listed_and_the_endpoint_told_by_the_resource_manager() {
         1,
         "only the key"
     );
+    assert_eq!(
+        bench.requests("/oauth2/"),
+        0,
+        "the login of before is shared"
+    );
 }
 
 #[tokio::test]

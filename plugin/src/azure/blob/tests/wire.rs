@@ -9,7 +9,10 @@ use super::{
     server::{OK, Reply, Server},
     wire_by_key,
 };
-use crate::azure::{blob::wire::Wire, failure::Failure};
+use crate::azure::{
+    blob::{BlobError, wire::Wire},
+    failure::Failure,
+};
 
 const KEY: &str = "a2V5MQ==";
 
@@ -19,7 +22,7 @@ async fn bench(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> (Serv
     let file = directory.path().join("cloud");
     std::fs::write(&file, format!("KEY={KEY}\n")).unwrap();
     let server = Server::plain(move |index, _| script(index)).await;
-    let wire = wire_by_key(&server, &file);
+    let wire = wire_by_key(&server.url, &server.certificate, &file);
     (server, wire, directory)
 }
 
@@ -97,7 +100,7 @@ async fn after_a_hang_nothing_is_sent_on_the_connections_of_before() {
     .await;
     // Two connections, both idle then.
     let (one, other) = tokio::join!(get(&wire, "k"), get(&wire, "k"));
-    (one.unwrap(), other.unwrap());
+    one.and(other).unwrap();
     get(&wire, "k").await.unwrap();
     tokio::time::pause();
     get(&wire, "k").await.unwrap();
@@ -105,6 +108,24 @@ async fn after_a_hang_nothing_is_sent_on_the_connections_of_before() {
     assert_eq!(seen.len(), 5);
     let before: Vec<_> = seen[..4].iter().map(|seen| seen.connection).collect();
     assert!(!before.contains(&seen[4].connection), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts_is_told_at_once() {
+    let (server, other) = (
+        Server::https(|_, _| OK).await,
+        Server::https(|_, _| OK).await,
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cloud");
+    std::fs::write(&file, format!("KEY={KEY}\n")).unwrap();
+    let wire = wire_by_key(&server.url, &other.certificate, &file);
+    let failure = get(&wire, "k").await.unwrap_err();
+    assert!(!failure.is_transient(), "{failure}");
+    let error = BlobError::of(failure, "x".to_owned(), Duration::ZERO).to_string();
+    for part in ["127.0.0.1", "`caCert`"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
 }
 
 #[tokio::test]
