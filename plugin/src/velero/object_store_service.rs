@@ -211,8 +211,10 @@ where
         } = request.into_inner();
         let object = Object { container, key };
         let lifetime = u64::try_from(ttl)
+            .ok()
+            .filter(|nanoseconds| *nanoseconds > 0)
             .map(Duration::from_nanos)
-            .map_err(|_| RequestError::Lifetime(ttl))?;
+            .ok_or(RequestError::Lifetime(ttl))?;
         let url = self
             .on_store(&plugin, |store, cancel| async move {
                 store.signed_url(object, lifetime, cancel).await

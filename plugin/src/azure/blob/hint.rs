@@ -68,7 +68,7 @@ fn of_answer(status: u16, code: &str, message: &str) -> Option<&'static str> {
              networking rules, or use a private endpoint"
         }
         "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions" => {
-            "assign \"Storage Blob Data Contributor\" on the account or container to the plugin's identity; it takes \
+            "assign \"Storage Blob Data Contributor\" on the account to the plugin's identity; it takes \
              some minutes to count"
         }
         "AuthorizationProtocolMismatch" | "AccountRequiresHttps" => {

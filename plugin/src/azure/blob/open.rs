@@ -60,7 +60,10 @@ pub(super) async fn open_as(
         settings.authority.as_ref(),
         settings.resource_manager.as_ref(),
     )?;
-    match &settings.key_variable {
+    // The stock plugin takes a key of that name before Entra, though not before one that it looks up.
+    let usual_key = (settings.use_entra && variables.get(name::STORAGE_KEY).is_some())
+        .then_some(name::STORAGE_KEY);
+    match settings.key_variable.as_deref().or(usual_key) {
         Some(variable) => with_named_key(settings, variable, &cloud, process),
         None => with_identity(settings, &variables, cloud).await,
     }

@@ -212,6 +212,17 @@ async fn a_named_key_needs_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_storage_key_among_the_credentials_comes_before_entra_as_in_the_stock_plugin() {
+    let Some(bench) = https().await else { return };
+    let both = BackupSettings {
+        use_entra: true,
+        account_uri: Some(bench.server.url.clone()),
+        ..bench.with_file("AZURE_STORAGE_KEY=a2V5\n")
+    };
+    assert!(bench.is_by_key(&both).await);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_when_the_location_is_opened() {
     let Some(bench) = https().await else { return };
     let missing = BackupSettings {
