@@ -40,7 +40,7 @@ demo: setup ## snapshots of two busy disks, with and without a freeze, restored 
 
 test: setup ## all tests: unit, real filesystems, whole system, Velero's own client code
 	@test "$$(id -u)" = 0 || { echo "the tests freeze real filesystems: run them as root (sudo make test)"; exit 1; }
-	@command -v $(GO) >/dev/null || { echo "Go is missing, for Velero's own client code: Go 1.25 or newer, https://go.dev/dl"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go is missing, for Velero's own client code: Go 1.26 or newer, https://go.dev/dl"; exit 1; }
 	$(CARGO) test --workspace
 	tests/velero/run
 	$(MAKE) release
