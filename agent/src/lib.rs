@@ -4,6 +4,7 @@
 //! worker a request comes in by a `door`, through the `service`, to a `hold` of volumes, each a share in a
 //! `freeze` of its filesystem.
 
+mod account;
 mod cli;
 mod client;
 mod control;
@@ -14,9 +15,11 @@ mod hold;
 mod identity;
 mod journal;
 mod kernel;
+mod kubernetes;
 mod ledger;
 mod log;
 mod mountinfo;
+mod remote;
 mod report;
 mod service;
 mod supervisor;
@@ -27,7 +30,10 @@ mod worker;
 
 use std::process::ExitCode;
 
-pub use self::cli::{Cli, Command, ServeOptions, SocketOption};
+pub use self::{
+    account::Account,
+    cli::{Cli, Command, RemoteOptions, ServeOptions, SocketOption},
+};
 use self::client::ClientError;
 
 /// Does what the command line asks; the exit codes are those that its help lists.
