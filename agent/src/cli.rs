@@ -111,7 +111,12 @@ pub struct RemoteOptions {
     #[arg(long, env = "STILLPOINT_NAMESPACE")]
     pub namespace: Option<String>,
     /// A service account that may hold volumes frozen, as NAMESPACE/SERVICEACCOUNT; several by commas or repetition
-    #[arg(long, env = "STILLPOINT_ACCEPT", value_delimiter = ',', default_value = "velero/velero")]
+    #[arg(
+        long,
+        env = "STILLPOINT_ACCEPT",
+        value_delimiter = ',',
+        default_value = "velero/velero"
+    )]
     pub accept: Vec<Account>,
     /// A kubeconfig, for an agent outside a pod
     #[arg(long, env = "STILLPOINT_KUBECONFIG", value_parser = absolute)]

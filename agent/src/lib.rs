@@ -30,11 +30,11 @@ mod worker;
 
 use std::process::ExitCode;
 
+use self::client::ClientError;
 pub use self::{
     account::Account,
     cli::{Cli, Command, RemoteOptions, ServeOptions, SocketOption},
 };
-use self::client::ClientError;
 
 /// Does what the command line asks; the exit codes are those that its help lists.
 pub fn run(cli: &Cli) -> ExitCode {

@@ -116,11 +116,7 @@ mod tests {
     fn the_endpoint_is_the_advertised_address_at_the_port_listened_on() {
         for (advertise, listen, expected) in [
             (Some("10.0.0.7"), "[::]:7443", Some("https://10.0.0.7:7443")),
-            (
-                Some("fd00::7"),
-                "[::]:7443",
-                Some("https://[fd00::7]:7443"),
-            ),
+            (Some("fd00::7"), "[::]:7443", Some("https://[fd00::7]:7443")),
             (None, "127.0.0.1:99", Some("https://127.0.0.1:99")),
             (None, "[::]:7443", None),
             (None, "0.0.0.0:7443", None),

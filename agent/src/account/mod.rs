@@ -65,7 +65,9 @@ pub(crate) enum Refusal {
     Rejected(String),
     #[error("Kubernetes answers for the audiences {0:?}: expected {AUDIENCE}")]
     Audience(Vec<String>),
-    #[error("Kubernetes says that the token belongs to {0:?}: expected an account that is accepted")]
+    #[error(
+        "Kubernetes says that the token belongs to {0:?}: expected an account that is accepted"
+    )]
     Foreign(String),
     #[error("too many refused tokens from {0}: try again in some seconds")]
     TooMany(IpAddr),

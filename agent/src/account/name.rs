@@ -58,10 +58,7 @@ mod tests {
     fn names_round_trip_and_others_are_refused() {
         let account: Account = "velero/velero-server.1".parse().unwrap();
         assert_eq!(account.to_string(), "velero/velero-server.1");
-        assert_eq!(
-            Account::from_user_name(&account.user_name()),
-            Some(account)
-        );
+        assert_eq!(Account::from_user_name(&account.user_name()), Some(account));
         for text in ["", "velero", "velero/", "/velero", "a/b/c", "a:b/c", "A/b"] {
             assert!(text.parse::<Account>().is_err(), "{text:?}");
         }

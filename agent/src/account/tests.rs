@@ -38,7 +38,9 @@ impl Cluster {
 
     fn now(&self) -> u64 {
         let now = self.start.1 + self.start.0.elapsed();
-        now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+        now.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
     }
 
     fn sign(&self, payload: &str) -> String {
@@ -196,7 +198,10 @@ async fn foreign_tokens_are_refused_with_the_reason() {
     ] {
         let refusal = admit(&accounts, PEER, token).await.unwrap_err().to_string();
         assert!(refusal.contains(expected), "{token}: {refusal}");
-        assert!(!refusal.contains(token), "no token in the reason: {refusal}");
+        assert!(
+            !refusal.contains(token),
+            "no token in the reason: {refusal}"
+        );
     }
 }
 
@@ -237,7 +242,9 @@ async fn a_flood_of_bad_tokens_reaches_kubernetes_as_a_trickle_and_shuts_out_nob
     assert!(cluster.reviews() <= 20, "{} reviews", cluster.reviews());
     let good = cluster.token("velero/velero", AUDIENCE, HOUR);
     admit(&accounts, OTHER, &good).await.unwrap();
-    admit(&accounts, PEER, &good).await.expect("remembered by now");
+    admit(&accounts, PEER, &good)
+        .await
+        .expect("remembered by now");
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,5 +284,8 @@ fn a_token_shows_nothing_of_itself() {
     let secret = "e30.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIiwiZXhwIjoxfQ.c2ln";
     let token = Token::read(Some(&bearer(secret))).unwrap();
     let shown = format!("{token:?}");
-    assert!(secret.split('.').all(|part| !shown.contains(part)), "{shown}");
+    assert!(
+        secret.split('.').all(|part| !shown.contains(part)),
+        "{shown}"
+    );
 }

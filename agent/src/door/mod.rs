@@ -18,8 +18,8 @@ use tonic::{
     transport::{Server, server::UdsConnectInfo},
 };
 
-pub(crate) use self::tcp::{TcpDoor, TcpError};
 use self::admission::Admission;
+pub(crate) use self::tcp::{TcpDoor, TcpError};
 use crate::account::{Account, Accounts};
 
 /// Whoever vanishes without a word is noticed within the sum of both, and what it held is thawed.

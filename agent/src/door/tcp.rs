@@ -40,7 +40,9 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// Why the door cannot be opened.
 #[derive(Debug, Error)]
 pub(crate) enum TcpError {
-    #[error("{address}: {source}; expected an address and port to listen on: set it with --listen (STILLPOINT_LISTEN)")]
+    #[error(
+        "{address}: {source}; expected an address and port to listen on: set it with --listen (STILLPOINT_LISTEN)"
+    )]
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -103,7 +105,10 @@ async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, sender: &Connecti
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         if places.available_permits() == 0 {
-            tracing::warn!(most = CONNECTIONS, "no connection is free; the next one waits");
+            tracing::warn!(
+                most = CONNECTIONS,
+                "no connection is free; the next one waits"
+            );
         }
         // Never closed.
         let Ok(place) = places.clone().acquire_owned().await else {

@@ -194,7 +194,11 @@ impl Keeper {
             Ok(Err(error)) => described(&error),
             Err(_) => format!("no answer within {FAREWELL:?}"),
         };
-        tracing::info!(lease = self.name, reason, "the Lease stays until it is stale");
+        tracing::info!(
+            lease = self.name,
+            reason,
+            "the Lease stays until it is stale"
+        );
     }
 
     async fn delete(&self, version: &str) -> kube::Result<()> {

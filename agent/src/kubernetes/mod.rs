@@ -77,11 +77,10 @@ async fn outside(path: &Path) -> Result<Config, KubernetesError> {
         let kubeconfig = Kubeconfig::read_from(path)?;
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
     };
-    read.await
-        .map_err(|source| KubernetesError::Kubeconfig {
-            path: path.to_owned(),
-            source,
-        })
+    read.await.map_err(|source| KubernetesError::Kubeconfig {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// An error with what is behind it, on one line.

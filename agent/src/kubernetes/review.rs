@@ -32,7 +32,10 @@ impl Reviewer for TokenReviews {
         Ok(Review {
             authenticated: status.authenticated.unwrap_or_default(),
             audiences: status.audiences.unwrap_or_default(),
-            user: status.user.and_then(|user| user.username).unwrap_or_default(),
+            user: status
+                .user
+                .and_then(|user| user.username)
+                .unwrap_or_default(),
             error: status.error.unwrap_or_else(|| "not authenticated".into()),
         })
     }
