@@ -29,6 +29,8 @@ const PONG: Duration = Duration::from_secs(3);
 const CALLS: u32 = 256;
 /// A token has 1 to 2 kB.
 const HEADERS: u32 = 16 * 1024;
+/// What a connection may send before anybody reads it. Requests are small, and so is the agent.
+const WINDOW: u32 = 64 * 1024;
 
 /// Answers at the TCP door those whom `accounts` admit, until `closed`; then what is being answered is brought to its end.
 pub(crate) async fn serve<S: Agent>(
@@ -42,6 +44,8 @@ pub(crate) async fn serve<S: Agent>(
         .http2_keepalive_timeout(Some(PONG))
         .http2_max_header_list_size(HEADERS)
         .max_concurrent_streams(CALLS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .layer(Admission(accounts))
         .add_service(service)
         .serve_with_incoming_shutdown(door.connections(), closed)

@@ -103,13 +103,16 @@ type Connections = mpsc::Sender<io::Result<Connection>>;
 
 async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, sender: &Connections) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut told = false;
     loop {
-        if places.available_permits() == 0 {
+        let free = places.available_permits();
+        if free == 0 && !told {
             tracing::warn!(
                 most = CONNECTIONS,
-                "no connection is free; the next one waits"
+                "too many connections; the next ones wait"
             );
         }
+        told = free == 0 || told && free < CONNECTIONS / 2;
         // Never closed.
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
