@@ -109,6 +109,13 @@ pub(crate) struct Node {
 impl Node {
     /// A node with a running agent and one volume of each kind; `None` where that cannot be, said loudly.
     pub(crate) fn with(kinds: &[Kind]) -> Option<Self> {
+        let mut node = Self::prepared(kinds)?;
+        node.start();
+        Some(node)
+    }
+
+    /// The same without the agent.
+    pub(crate) fn prepared(kinds: &[Kind]) -> Option<Self> {
         if let Some(why) = missing() {
             eprintln!("SKIPPED: {why}");
             return None;
@@ -121,7 +128,6 @@ impl Node {
         for (number, kind) in kinds.iter().enumerate() {
             node.add(&format!("Disk-{number}"), *kind, "");
         }
-        node.start();
         Some(node)
     }
 
@@ -198,9 +204,16 @@ impl Node {
 
     /// Starts the agent and waits until it answers.
     pub(crate) fn start(&mut self) {
+        self.start_with(|_| {});
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_with(&mut self, options: impl FnOnce(&mut Command)) {
         fs::create_dir_all(self.kubelet()).unwrap();
         let before = self.starts();
-        self.agent = Some(self.serve().spawn().unwrap());
+        let mut command = self.serve();
+        options(&mut command);
+        self.agent = Some(command.spawn().unwrap());
         self.answers(before + 1);
     }
 

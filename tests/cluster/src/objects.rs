@@ -94,14 +94,21 @@ impl Cluster {
         }))
         .await?;
         let nodes: Api<Node> = Api::all(self.client());
-        until(&format!("node {name} takes pods"), FOLLOWS_WITHIN, async || {
-            let node = nodes.get(name).await?;
-            let conditions = node.status.and_then(|status| status.conditions);
-            let ready = conditions.iter().flatten();
-            let ready = ready.filter(|found| found.type_ == "Ready" && found.status == "True");
-            let taints = node.spec.and_then(|spec| spec.taints);
-            Ok((ready.count() == 1 && taints.is_none_or(|taints| taints.is_empty())).then_some(()))
-        })
+        until(
+            &format!("node {name} takes pods"),
+            FOLLOWS_WITHIN,
+            async || {
+                let node = nodes.get(name).await?;
+                let conditions = node.status.and_then(|status| status.conditions);
+                let ready = conditions.iter().flatten();
+                let ready = ready.filter(|found| found.type_ == "Ready" && found.status == "True");
+                let taints = node.spec.and_then(|spec| spec.taints);
+                Ok(
+                    (ready.count() == 1 && taints.is_none_or(|taints| taints.is_empty()))
+                        .then_some(()),
+                )
+            },
+        )
         .await
     }
 
@@ -128,7 +135,10 @@ impl Cluster {
         let answer = accounts
             .create_token_request(account, &PostParams::default(), &request)
             .await?;
-        Ok(answer.status.context("a token request without answer")?.token)
+        Ok(answer
+            .status
+            .context("a token request without answer")?
+            .token)
     }
 }
 
@@ -146,7 +156,8 @@ async fn apply(client: &Client, object: &Value) -> Result<DynamicObject, Error> 
         return Ok(applied);
     };
     let status = Patch::Merge(json!({ "status": status }));
-    api.patch_status(&name, &PatchParams::default(), &status).await
+    api.patch_status(&name, &PatchParams::default(), &status)
+        .await
 }
 
 async fn api_of(
@@ -154,10 +165,9 @@ async fn api_of(
     types: &TypeMeta,
     namespace: Option<&str>,
 ) -> Result<Api<DynamicObject>, Error> {
-    let kind = GroupVersionKind::try_from(types)
-        .map_err(|error| Error::Service(Box::new(error)))?;
-    let (resource, capabilities): (ApiResource, _) =
-        discovery::pinned_kind(client, &kind).await?;
+    let kind =
+        GroupVersionKind::try_from(types).map_err(|error| Error::Service(Box::new(error)))?;
+    let (resource, capabilities): (ApiResource, _) = discovery::pinned_kind(client, &kind).await?;
     let client = client.clone();
     Ok(match capabilities.scope {
         Scope::Cluster => Api::all_with(client, &resource),

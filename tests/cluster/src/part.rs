@@ -129,9 +129,18 @@ fn api_server(place: &Place) -> Flags {
         ("tls-private-key-file", files.key().into()),
         ("authorization-mode", "RBAC".into()),
         ("token-auth-file", files.tokens().into()),
-        ("service-account-issuer", "https://kubernetes.default.svc".into()),
-        ("service-account-signing-key-file", files.account_key().into()),
-        ("service-account-key-file", files.account_public_key().into()),
+        (
+            "service-account-issuer",
+            "https://kubernetes.default.svc".into(),
+        ),
+        (
+            "service-account-signing-key-file",
+            files.account_key().into(),
+        ),
+        (
+            "service-account-key-file",
+            files.account_public_key().into(),
+        ),
         ("allow-privileged", "true".into()),
         ("profiling", "false".into()),
     ]
@@ -142,7 +151,10 @@ fn controller_manager(place: &Place) -> Flags {
     let mut flags = controller(Part::ControllerManager, place);
     flags.extend([
         ("root-ca-file", files.ca().into()),
-        ("service-account-private-key-file", files.account_key().into()),
+        (
+            "service-account-private-key-file",
+            files.account_key().into(),
+        ),
         // A claim that names its volume waits for this, else 15 s.
         ("pvclaimbinder-sync-period", "1s".into()),
         ("node-monitor-period", "1s".into()),

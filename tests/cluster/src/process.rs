@@ -44,7 +44,10 @@ impl Process {
         }
     }
 
-    pub(crate) fn arguments<A: Into<OsString>>(mut self, more: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn arguments<A: Into<OsString>>(
+        mut self,
+        more: impl IntoIterator<Item = A>,
+    ) -> Self {
         self.command.extend(more.into_iter().map(Into::into));
         self
     }

@@ -1,11 +1,6 @@
 //! Velero's server and command line, as processes beside the cluster.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -119,7 +114,8 @@ impl Velero {
         };
         let threads = fs::read_dir(format!("/proc/{server}/task"));
         let children = threads.into_iter().flatten().flatten();
-        let children = children.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+        let children =
+            children.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
         let children: String = children.collect();
         let pids = children.split_whitespace();
         pids.filter_map(|pid| pid.parse().ok()).collect()

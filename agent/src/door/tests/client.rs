@@ -25,12 +25,12 @@ use tonic::{
 
 type Signed = InterceptedService<Channel, Bearer>;
 
-pub(super) struct Client {
-    pub(super) agent: AgentClient<Signed>,
+pub(crate) struct Client {
+    pub(crate) agent: AgentClient<Signed>,
 }
 
 impl Client {
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         address: SocketAddr,
         fingerprint: &str,
         token: &str,
@@ -49,7 +49,7 @@ impl Client {
     }
 
     /// Asks for a hold of a minute; it lasts as long as the sender.
-    pub(super) async fn hold(
+    pub(crate) async fn hold(
         &mut self,
         volume: &str,
     ) -> Result<(mpsc::Sender<HoldRequest>, Streaming<HoldEvent>), Status> {
@@ -69,7 +69,7 @@ impl Client {
 }
 
 /// A connection that is good as far as TLS goes.
-pub(super) async fn tls(
+pub(crate) async fn tls(
     address: SocketAddr,
     fingerprint: &str,
 ) -> Result<TlsStream<TcpStream>, String> {
@@ -89,7 +89,7 @@ pub(super) async fn tls(
 }
 
 #[derive(Clone)]
-pub(super) struct Bearer(String);
+pub(crate) struct Bearer(String);
 
 impl tonic::service::Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {

@@ -31,9 +31,13 @@ async fn review(client: Client, token: &str, audience: &str) -> TokenReviewStatu
 async fn token_is_good_for_its_audience_only() {
     skip_if_missing!();
     let cluster = Cluster::start(Parts::Api).await.unwrap();
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "velero" } });
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "velero" } });
     cluster.apply(namespace).await.unwrap();
-    let token = cluster.token("velero", "velero", Some(AUDIENCE)).await.unwrap();
+    let token = cluster
+        .token("velero", "velero", Some(AUDIENCE))
+        .await
+        .unwrap();
 
     let good = review(cluster.client(), &token, AUDIENCE).await;
     assert_eq!(good.authenticated, Some(true), "{good:?}");
@@ -52,11 +56,15 @@ async fn account_has_no_rights_of_its_own() {
     let token = cluster.token("default", "nobody", None).await.unwrap();
     let kubeconfig = cluster.kubeconfig_with("nobody", &token).unwrap();
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+        .await
+        .unwrap();
     let client = Client::try_from(config).unwrap();
     let secrets: Api<ConfigMap> = Api::default_namespaced(client);
     let refused = secrets.list(&Default::default()).await.unwrap_err();
-    let kube::Error::Api(status) = refused else { panic!("{refused}") };
+    let kube::Error::Api(status) = refused else {
+        panic!("{refused}")
+    };
     assert_eq!(status.code, 403, "{status:?}");
 }
 
@@ -65,7 +73,9 @@ async fn objects_outlive_an_outage_of_each_part() {
     skip_if_missing!();
     let mut cluster = Cluster::start(Parts::Api).await.unwrap();
     cluster
-        .apply_yaml("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\ndata: {key: value}\n---\n")
+        .apply_yaml(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\ndata: {key: value}\n---\n",
+        )
         .await
         .unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "default");
@@ -74,7 +84,9 @@ async fn objects_outlive_an_outage_of_each_part() {
         let answer = tokio::time::timeout(Duration::from_secs(2), maps.get("kept")).await;
         assert!(!matches!(answer, Ok(Ok(_))), "{part:?} is down: {answer:?}");
         cluster.restart(part).await.unwrap();
-        let read = until("an answer", Duration::from_secs(30), async || Ok(maps.get_opt("kept").await?));
+        let read = until("an answer", Duration::from_secs(30), async || {
+            Ok(maps.get_opt("kept").await?)
+        });
         let data = read.await.unwrap().data.unwrap();
         assert_eq!(data["key"], "value", "after {part:?}");
     }

@@ -47,17 +47,27 @@ spec:
 async fn pod_runs_in_the_zone_of_its_volume() {
     skip_if_missing!();
     let cluster = Cluster::start(Parts::All).await.unwrap();
-    for (node, zone) in [("node-1", "westeurope-1"), ("node-2", "westeurope-2"), ("node-3", "westeurope-3")] {
+    for (node, zone) in [
+        ("node-1", "westeurope-1"),
+        ("node-2", "westeurope-2"),
+        ("node-3", "westeurope-3"),
+    ] {
         cluster.add_node(node, zone).await.unwrap();
     }
-    cluster.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await.unwrap();
+    cluster
+        .apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }))
+        .await
+        .unwrap();
     cluster.apply_yaml(VOLUME).await.unwrap();
 
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "shop");
     let node = until("the pod runs", WITHIN, async || {
         let pod = pods.get("shop").await?;
         let phase = pod.status.and_then(|status| status.phase);
-        Ok(pod.spec.and_then(|spec| spec.node_name).filter(|_| phase.as_deref() == Some("Running")))
+        Ok(pod
+            .spec
+            .and_then(|spec| spec.node_name)
+            .filter(|_| phase.as_deref() == Some("Running")))
     });
     assert_eq!(node.await.unwrap(), "node-2");
 
@@ -69,7 +79,10 @@ async fn pod_runs_in_the_zone_of_its_volume() {
     assert_eq!(attachment.spec.node_name, "node-2");
     let name = attachment.metadata.name.unwrap();
     let attached = Patch::Merge(json!({ "status": { "attached": true } }));
-    attachments.patch_status(&name, &Default::default(), &attached).await.unwrap();
+    attachments
+        .patch_status(&name, &Default::default(), &attached)
+        .await
+        .unwrap();
 
     // As Velero's hooks do.
     let file = cluster.directory().join("from-the-pod");

@@ -11,9 +11,16 @@ use crate::skip_if_missing;
 async fn velero_answers_and_comes_back_after_a_kill() {
     skip_if_missing!();
     let cluster = Cluster::start(Parts::Api).await.unwrap();
-    let mut velero = cluster.start_velero(VeleroOptions::default()).await.unwrap();
+    let mut velero = cluster
+        .start_velero(VeleroOptions::default())
+        .await
+        .unwrap();
     let version = velero.cli(&["version"]).await.unwrap();
-    assert_eq!(version.matches("Version: v1.18").count(), 2, "client and server: {version}");
+    assert_eq!(
+        version.matches("Version: v1.18").count(),
+        2,
+        "client and server: {version}"
+    );
 
     // Nothing has a provider for it, and Velero says so.
     cluster
@@ -25,10 +32,14 @@ async fn velero_answers_and_comes_back_after_a_kill() {
         }))
         .await
         .unwrap();
-    until("the location is unavailable", Duration::from_secs(60), async || {
-        let locations = velero.cli(&["backup-location", "get"]).await?;
-        Ok(locations.contains("Unavailable").then_some(()))
-    })
+    until(
+        "the location is unavailable",
+        Duration::from_secs(60),
+        async || {
+            let locations = velero.cli(&["backup-location", "get"]).await?;
+            Ok(locations.contains("Unavailable").then_some(()))
+        },
+    )
     .await
     .unwrap();
 
