@@ -6,7 +6,6 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +16,10 @@ use stillpoint_proto::agent::{StatusRequest, StatusResponse, agent_client::Agent
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-pub(crate) use crate::client::{Hold, connect};
+pub(crate) use crate::{
+    client::{Hold, connect},
+    writer::Writer,
+};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -74,29 +76,6 @@ pub(crate) fn fsfreeze(how: &str, path: &Path) {
         "{how} {}: {output:?}",
         path.display()
     );
-}
-
-/// Writes a file from a thread of its own; whether it is done can be asked.
-pub(crate) struct Writer(mpsc::Receiver<()>);
-
-impl Writer {
-    pub(crate) fn start(directory: &Path) -> Self {
-        let (done, receiver) = mpsc::channel();
-        let path = directory.join(format!("written-{}", uuid::Uuid::new_v4()));
-        thread::spawn(move || {
-            fs::write(path, "content").unwrap();
-            let _ = done.send(());
-        });
-        Self(receiver)
-    }
-
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.0.recv_timeout(Duration::from_millis(150)).is_err()
-    }
-
-    pub(crate) fn resumes(self) {
-        self.0.recv_timeout(PATIENCE).expect("the writer resumes");
-    }
 }
 
 /// The node. Fields are dropped in their order: the agent before the volumes.
@@ -196,6 +175,8 @@ impl Node {
             .arg(self.kubelet())
             .arg("--journal")
             .arg(self.journal())
+            // These nodes are of no cluster, even where the tests run in a pod.
+            .env_remove("KUBERNETES_SERVICE_HOST")
             .stdin(Stdio::null())
             .stderr(log)
             .process_group(0);

@@ -11,3 +11,4 @@ mod holds;
 mod journal;
 mod mounts;
 mod refusals;
+mod writer;

@@ -78,6 +78,7 @@ async fn an_accepted_account_holds_volumes_and_every_other_token_is_refused_and_
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");
 
     let log = site.node.log();
+    assert!(log.contains("TRACE"), "all that can be logged is");
     assert!(
         log.contains("does not accept velero/another"),
         "the reason is logged"
