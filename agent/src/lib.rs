@@ -2,7 +2,7 @@
 //!
 //! `serve` is two processes: a `supervisor`, which thaws whatever happens, and the `worker` that it runs. In the
 //! worker a request comes in by a `door`, through the `service`, to a `hold` of volumes, each a share in a
-//! `freeze` of its filesystem.
+//! `freeze` of its filesystem. From afar it comes in only for an `account` that `kubernetes` knows; `remote` wires that.
 
 mod account;
 mod cli;

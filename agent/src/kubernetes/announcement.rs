@@ -178,7 +178,7 @@ impl Keeper {
 
     /// A Lease owned by its node is collected with it (`nodes: get`; without that it only goes stale).
     async fn find_owner(&self) -> kube::Result<Owner> {
-        match self.nodes.get(&self.announcement.node).await {
+        match self.nodes.get_metadata(&self.announcement.node).await {
             Ok(node) => Ok(node.owner_ref(&()).map_or(Owner::None, Owner::Node)),
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Owner::None),
             Err(error) => Err(error),
