@@ -3,6 +3,7 @@
 #[path = "../../../src/door/tests/client.rs"]
 mod client;
 mod lease;
+mod pod;
 mod tokens;
 
 use std::{net::SocketAddr, process::Command, time::Duration};
