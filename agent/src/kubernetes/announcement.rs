@@ -180,7 +180,15 @@ impl Keeper {
     async fn find_owner(&self) -> kube::Result<Owner> {
         match self.nodes.get_metadata(&self.announcement.node).await {
             Ok(node) => Ok(node.owner_ref(&()).map_or(Owner::None, Owner::Node)),
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Owner::None),
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(Owner::None),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let node = &self.announcement.node;
+                tracing::warn!(
+                    node,
+                    "Kubernetes has no such node, so plugins look for another name: set --node-name (STILLPOINT_NODE_NAME)"
+                );
+                Ok(Owner::None)
+            }
             Err(error) => Err(error),
         }
     }

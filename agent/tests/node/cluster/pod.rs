@@ -10,6 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::*;
+use crate::harness::eventually;
 
 /// Mounts a service account where pods have it, for this process and its children alone.
 const IN_A_POD: &str = r#"
@@ -36,6 +37,16 @@ async fn in_a_pod_the_service_account_is_used_and_its_namespace_has_the_lease() 
     fs::copy(ca, account.join("ca.crt")).unwrap();
     fs::write(account.join("token"), text("/users/0/user/token")).unwrap();
     fs::write(account.join("namespace"), "velero").unwrap();
+
+    // By default it is called as the pod is, which no node is.
+    site.node.start_with(|command| {
+        command.arg("--kubeconfig").arg(&site.kubeconfig);
+        command.args(["--listen", "127.0.0.1:0", "--node-name", "agent-x7v2p"]);
+    });
+    eventually("the wrong name is told", || {
+        site.node.log().contains("no such node") && site.node.log().contains("agent-x7v2p")
+    });
+    assert!(site.node.terminate().success());
 
     site.node.start_with(|command| {
         *command = in_a_pod(command, &directory.join("log"));
