@@ -40,6 +40,8 @@ impl Agent {
             .arg(directory.join("journal"))
             .arg("--socket")
             .arg(directory.join("agent.sock"))
+            // It is of no cluster, even where this runs in a pod.
+            .env_remove("KUBERNETES_SERVICE_HOST")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
