@@ -4,8 +4,10 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use async_trait::async_trait;
 use futures::Stream;
 use stillpoint_proto::agent::{
     self as proto, Frozen, FrozenFilesystem, HoldEvent, HoldRequest, Thawed, VolumeFreeze,
@@ -21,7 +23,10 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
-use crate::ports::VolumeHold;
+use crate::{
+    model::DiskId,
+    ports::{Hold, Holder, VolumeHold},
+};
 
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Behaviour {
@@ -226,7 +231,7 @@ impl Running {
     }
 
     fn holder(&self) -> Arc<dyn Holder> {
-        holder(&AgentChoice::Unix(self.path.clone()))
+        Arc::new(UnixAgent::new(&self.path))
     }
 
     /// Polls until nothing is frozen.
@@ -265,7 +270,7 @@ async fn a_hold_lasts_until_its_release() {
     assert_eq!(*running.agent.frozen.lock().unwrap(), 1);
     let frozen = VolumeHold::Frozen {
         filesystem: "xfs".to_owned(),
-        node: "this host".to_owned(),
+        nodes: vec!["this host".to_owned()],
     };
     assert_eq!(hold.volumes()[0], frozen);
     for (place, not_mounted) in [(1, true), (2, false)] {
@@ -336,7 +341,7 @@ async fn an_agent_whose_process_ends_does_not_hold() {
     let agent = FakeAgent::default();
     listen(&agent, &path);
     drop(guard);
-    let mut hold = holder(&AgentChoice::Unix(path))
+    let mut hold = UnixAgent::new(&path)
         .hold("h1", &[disk("data")], LIMIT)
         .await
         .unwrap();
@@ -392,7 +397,7 @@ async fn errors_name_the_socket_and_the_reason() {
         let socket = format!("unix:{}", running.path.display());
         assert!(error.contains(&socket) && error.contains(reason), "{error}");
     }
-    let nowhere = holder(&AgentChoice::Unix("/nonexistent/agent.sock".into()));
+    let nowhere = UnixAgent::new("/nonexistent/agent.sock".as_ref());
     let error = nowhere
         .hold("h1", &[disk("data")], LIMIT)
         .await
@@ -403,17 +408,13 @@ async fn errors_name_the_socket_and_the_reason() {
         error.contains("unix:/nonexistent/agent.sock") && error.contains("No such file"),
         "{error}"
     );
-    let auto = holder(&AgentChoice::Auto)
-        .hold("h1", &[disk("data")], LIMIT)
-        .await;
-    assert!(matches!(auto, Err(HolderError::NoAgent(_))));
 }
 
 #[tokio::test]
 async fn an_agent_that_came_later_or_came_back_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.sock");
-    let holder = holder(&AgentChoice::Unix(path.clone()));
+    let holder = UnixAgent::new(&path);
     assert!(holder.hold("h0", &[disk("data")], LIMIT).await.is_err());
     for round in ["h1", "h2"] {
         let running = FakeAgent::default();

@@ -21,7 +21,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.copy_timeout, Duration::from_secs(600));
     assert_eq!(settings.incremental, None);
     assert!(settings.convert_to_csi);
-    assert_eq!(settings.agent, AgentChoice::Auto);
+    assert_eq!(settings.agent, AgentChoice::Auto { account: None });
     assert_eq!(
         parse(&[("freeze", ""), ("apiTimeout", "")]).unwrap(),
         settings

@@ -65,7 +65,7 @@ impl Holder for World {
             Some(refusal) => VolumeHold::Refused(refusal.clone()),
             None => VolumeHold::Frozen {
                 filesystem: "ext4".to_owned(),
-                node: "node-1".to_owned(),
+                nodes: vec!["node-1".to_owned()],
             },
         };
         let outcomes: Vec<_> = volumes.iter().map(outcome).collect();
