@@ -1,10 +1,15 @@
 //! The command line. Every option of `serve` has an environment variable and a default that fits a node.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::LIMITS;
+use crate::{account::Account, error::LIMITS};
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -86,6 +91,59 @@ pub struct ServeOptions {
     /// The agent's unix socket
     #[command(flatten)]
     pub door: SocketOption,
+    /// The TCP door
+    #[command(flatten)]
+    pub remote: RemoteOptions,
+}
+
+/// The TCP door, by which plugins in the cluster ask. It is open where Kubernetes can be asked about them: in a pod with a
+/// service account, or with a kubeconfig.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "TCP door, where Kubernetes is")]
+pub struct RemoteOptions {
+    /// Address and port to listen on; [::]:7443 if not given
+    #[arg(long, env = "STILLPOINT_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// The IP address at which plugins reach this agent: the pod's
+    #[arg(long, env = "STILLPOINT_ADVERTISE")]
+    pub advertise: Option<IpAddr>,
+    /// Namespace of the agents' Leases; if not given the pod's own, outside a cluster velero
+    #[arg(long, env = "STILLPOINT_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// A service account that may hold volumes frozen, as NAMESPACE/SERVICEACCOUNT; several by commas or repetition
+    #[arg(
+        long,
+        env = "STILLPOINT_ACCEPT",
+        value_delimiter = ',',
+        default_value = "velero/velero"
+    )]
+    pub accept: Vec<Account>,
+    /// A kubeconfig, for an agent outside a pod
+    #[arg(long, env = "STILLPOINT_KUBECONFIG", value_parser = absolute)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl RemoteOptions {
+    fn to_args(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        let mut add = |name: &str, value: OsString| args.extend([name.into(), value]);
+        if let Some(listen) = self.listen {
+            add("--listen", listen.to_string().into());
+        }
+        if let Some(advertise) = self.advertise {
+            add("--advertise", advertise.to_string().into());
+        }
+        if let Some(namespace) = &self.namespace {
+            add("--namespace", namespace.into());
+        }
+        for account in &self.accept {
+            add("--accept", account.to_string().into());
+        }
+        if let Some(kubeconfig) = &self.kubeconfig {
+            add("--kubeconfig", kubeconfig.into());
+        }
+        args
+    }
 }
 
 impl ServeOptions {
@@ -96,6 +154,7 @@ impl ServeOptions {
         args.extend(option("--kubelet-root", &self.kubelet_root));
         args.extend(option("--journal", &self.journal));
         args.extend(option("--socket", &self.door.socket));
+        args.extend(self.remote.to_args());
         args
     }
 }
@@ -179,11 +238,24 @@ mod tests {
             "/j",
             "--socket",
             "/s",
+            "--listen",
+            "[::1]:7",
+            "--advertise",
+            "fd00::7",
+            "--namespace",
+            "backup",
+            "--accept",
+            "velero/velero,gate/gate",
+            "--accept",
+            "a/b",
+            "--kubeconfig",
+            "/k",
         ];
         let args = args.map(|arg| if arg == "-n" { "n" } else { arg });
         let Command::Serve(options) = Cli::parse_from(args).command else {
             panic!("not serve")
         };
+        assert_eq!(options.remote.accept.len(), 3);
         let again = ["a".into(), "worker".into()]
             .into_iter()
             .chain(options.to_args());

@@ -1,4 +1,4 @@
-//! Why a hold cannot be, told to a person, and the one conversion of it to a gRPC status and to a refusal.
+//! Why a hold cannot be, told to a person, and the one conversion of it, and of a caller's refusal, to a gRPC status.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,7 +7,7 @@ use stillpoint_proto::agent::{Refusal, refusal::Reason};
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use crate::mountinfo::Device;
+use crate::{account::Refusal as Refused, mountinfo::Device};
 
 /// The shortest and the longest hold.
 pub(crate) const LIMITS: std::ops::RangeInclusive<Duration> =
@@ -156,5 +156,20 @@ impl From<HoldError> for Status {
             }
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(refusal: Refused) -> Self {
+        let code = match &refusal {
+            Refused::NoToken
+            | Refused::Unreadable(_)
+            | Refused::Rejected(_)
+            | Refused::Audience(_) => Code::Unauthenticated,
+            Refused::Account(_) | Refused::Foreign(_) => Code::PermissionDenied,
+            Refused::TooMany(_) => Code::ResourceExhausted,
+            Refused::Unreachable(_) => Code::Unavailable,
+        };
+        Self::new(code, refusal.to_string())
     }
 }

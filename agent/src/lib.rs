@@ -2,8 +2,9 @@
 //!
 //! `serve` is two processes: a `supervisor`, which thaws whatever happens, and the `worker` that it runs. In the
 //! worker a request comes in by a `door`, through the `service`, to a `hold` of volumes, each a share in a
-//! `freeze` of its filesystem.
+//! `freeze` of its filesystem. From afar it comes in only for an `account` that `kubernetes` knows; `remote` wires that.
 
+mod account;
 mod cli;
 mod client;
 mod control;
@@ -14,9 +15,11 @@ mod hold;
 mod identity;
 mod journal;
 mod kernel;
+mod kubernetes;
 mod ledger;
 mod log;
 mod mountinfo;
+mod remote;
 mod report;
 mod service;
 mod supervisor;
@@ -27,8 +30,11 @@ mod worker;
 
 use std::process::ExitCode;
 
-pub use self::cli::{Cli, Command, ServeOptions, SocketOption};
 use self::client::ClientError;
+pub use self::{
+    account::Account,
+    cli::{Cli, Command, RemoteOptions, ServeOptions, SocketOption},
+};
 
 /// Does what the command line asks; the exit codes are those that its help lists.
 pub fn run(cli: &Cli) -> ExitCode {

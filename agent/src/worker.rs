@@ -2,6 +2,7 @@
 
 use std::{os::fd::AsFd as _, path::Path, sync::Arc, thread, time::Duration};
 
+use futures::future::try_join;
 use rustix::event::{PollFd, PollFlags, poll};
 use stillpoint_proto::agent::agent_server::AgentServer;
 use thiserror::Error;
@@ -22,6 +23,7 @@ use crate::{
     journal::Journal,
     kernel::Linux,
     ledger::Books,
+    remote::{Remote, RemoteError},
     service::Service,
     sys::Signals,
     ttl::TtlHolds,
@@ -45,7 +47,9 @@ pub(crate) enum WorkerError {
     Socket(#[from] SocketError),
     #[error("{0}: {1}")]
     Start(&'static str, std::io::Error),
-    #[error("the unix socket: {0}")]
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error("a door: {0}")]
     Serve(#[from] tonic::transport::Error),
 }
 
@@ -83,11 +87,20 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
         ttl: TtlHolds::new(holds.clone()),
         journal,
     };
+    let service = AgentServer::new(service);
     let closed = CancellationToken::new();
-    let server = Server::builder()
-        .add_service(AgentServer::new(service))
+    let local = Server::builder()
+        .add_service(service.clone())
         .serve_with_incoming_shutdown(connections, closed.clone().cancelled_owned());
-    let mut server = tokio::spawn(server);
+    let mut announced = None;
+    let mut server = match Remote::open(&options.remote, &options.node_name).await? {
+        None => tokio::spawn(local),
+        Some(remote) => {
+            let (remote, lease) = remote.serve(service, end.clone(), closed.clone());
+            announced = Some(lease);
+            tokio::spawn(async { try_join(local, remote).await.map(drop) })
+        }
+    };
     if let Err(error) = control.send(&Message::Ready, None) {
         return Err(WorkerError::Start("supervisor", error));
     }
@@ -107,6 +120,10 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
     closed.cancel();
     // A client that does not read keeps nobody.
     let _ = timeout(FAREWELL, server).await;
+    if let Some(announced) = announced {
+        // It ends by itself soon, and began to when `end` was told.
+        let _ = timeout(FAREWELL, announced).await;
+    }
     tracing::info!("nothing is frozen; ending");
     Ok(())
 }

@@ -168,3 +168,23 @@ async fn another_user_is_not_let_in() {
     });
     node.status().await;
 }
+
+#[test]
+fn the_tcp_door_needs_kubernetes_and_says_what_is_missing() {
+    let Some(mut node) = Node::with(&[]) else {
+        return;
+    };
+    assert!(node.log().contains("no TCP door"), "{}", node.log());
+    assert!(node.terminate().success());
+    for (options, message) in [
+        (&["--listen", "127.0.0.1:0"][..], "set --kubeconfig"),
+        (&["--kubeconfig", "/nowhere"], "kubeconfig /nowhere"),
+        (&["--accept", "velero"], "NAMESPACE/SERVICEACCOUNT"),
+    ] {
+        let log = node.log().len();
+        let status = node.serve().args(options).status().unwrap();
+        assert!(!status.success(), "{options:?}");
+        let log = node.log().split_off(log);
+        assert!(log.contains(message), "{options:?}: {log}");
+    }
+}

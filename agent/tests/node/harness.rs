@@ -6,7 +6,6 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +16,10 @@ use stillpoint_proto::agent::{StatusRequest, StatusResponse, agent_client::Agent
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-pub(crate) use crate::client::{Hold, connect};
+pub(crate) use crate::{
+    client::{Hold, connect},
+    writer::Writer,
+};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,29 +78,6 @@ pub(crate) fn fsfreeze(how: &str, path: &Path) {
     );
 }
 
-/// Writes a file from a thread of its own; whether it is done can be asked.
-pub(crate) struct Writer(mpsc::Receiver<()>);
-
-impl Writer {
-    pub(crate) fn start(directory: &Path) -> Self {
-        let (done, receiver) = mpsc::channel();
-        let path = directory.join(format!("written-{}", uuid::Uuid::new_v4()));
-        thread::spawn(move || {
-            fs::write(path, "content").unwrap();
-            let _ = done.send(());
-        });
-        Self(receiver)
-    }
-
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.0.recv_timeout(Duration::from_millis(150)).is_err()
-    }
-
-    pub(crate) fn resumes(self) {
-        self.0.recv_timeout(PATIENCE).expect("the writer resumes");
-    }
-}
-
 /// The node. Fields are dropped in their order: the agent before the volumes.
 pub(crate) struct Node {
     agent: Option<Child>,
@@ -109,6 +88,13 @@ pub(crate) struct Node {
 impl Node {
     /// A node with a running agent and one volume of each kind; `None` where that cannot be, said loudly.
     pub(crate) fn with(kinds: &[Kind]) -> Option<Self> {
+        let mut node = Self::prepared(kinds)?;
+        node.start();
+        Some(node)
+    }
+
+    /// The same without the agent.
+    pub(crate) fn prepared(kinds: &[Kind]) -> Option<Self> {
         if let Some(why) = missing() {
             eprintln!("SKIPPED: {why}");
             return None;
@@ -121,7 +107,6 @@ impl Node {
         for (number, kind) in kinds.iter().enumerate() {
             node.add(&format!("Disk-{number}"), *kind, "");
         }
-        node.start();
         Some(node)
     }
 
@@ -190,6 +175,8 @@ impl Node {
             .arg(self.kubelet())
             .arg("--journal")
             .arg(self.journal())
+            // These nodes are of no cluster, even where the tests run in a pod.
+            .env_remove("KUBERNETES_SERVICE_HOST")
             .stdin(Stdio::null())
             .stderr(log)
             .process_group(0);
@@ -198,9 +185,16 @@ impl Node {
 
     /// Starts the agent and waits until it answers.
     pub(crate) fn start(&mut self) {
+        self.start_with(|_| {});
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_with(&mut self, options: impl FnOnce(&mut Command)) {
         fs::create_dir_all(self.kubelet()).unwrap();
         let before = self.starts();
-        self.agent = Some(self.serve().spawn().unwrap());
+        let mut command = self.serve();
+        options(&mut command);
+        self.agent = Some(command.spawn().unwrap());
         self.answers(before + 1);
     }
 

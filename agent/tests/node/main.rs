@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod client;
+mod cluster;
 mod commands;
 mod death;
 mod harness;
@@ -10,3 +11,4 @@ mod holds;
 mod journal;
 mod mounts;
 mod refusals;
+mod writer;

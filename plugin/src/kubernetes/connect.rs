@@ -25,6 +25,8 @@ const NAMESPACE_VARIABLE: &str = "STILLPOINT_NAMESPACE";
 /// Velero's, and its account's name, where nobody tells.
 pub(super) const NAMESPACE: &str = "velero";
 const CONNECT: Duration = Duration::from_secs(2);
+/// On a watch the API server says something every minute.
+const SILENCE: Duration = Duration::from_secs(100);
 
 /// Why Kubernetes cannot be asked at all.
 #[derive(Debug, Error)]
@@ -77,6 +79,7 @@ impl Connection {
             (config, None, None)
         };
         config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(SILENCE);
         // Each call has its own limit, and its own way to try again.
         config.default_retry = false;
         let named = env::var(NAMESPACE_VARIABLE).ok();

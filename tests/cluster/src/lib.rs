@@ -1,0 +1,31 @@
+//! A Kubernetes cluster with Velero, as plain processes on loopback: the real programs, no containers.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use stillpoint_cluster::{Cluster, Parts, VeleroOptions};
+//!
+//! let cluster = Cluster::start(Parts::All).await?;
+//! cluster.add_node("node-1", "westeurope-1").await?;
+//! cluster.apply_yaml("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").await?;
+//! let velero = cluster.start_velero(VeleroOptions::default()).await?;
+//! println!("{}", velero.cli(&["backup", "create", "first", "--wait"]).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All of it ends when the [`Cluster`] and its [`Velero`] are dropped, and when the process that started them dies.
+
+mod cluster;
+mod credentials;
+mod objects;
+mod part;
+mod process;
+mod programs;
+mod scratch;
+mod velero;
+
+pub use cluster::Cluster;
+pub use objects::until;
+pub use part::{Part, Parts};
+pub use programs::missing;
+pub use velero::{Velero, VeleroOptions};
