@@ -298,12 +298,10 @@ async fn an_agent_that_came_back_with_another_certificate_is_found_by_its_lease(
     let cluster = Cluster::of(&[("n1", &old)], &[("a", &["n1"])]);
     let mut gone = old.address.clone();
     gone.fingerprint = "00".repeat(32);
-    let mut agents = cluster.agents.lock().unwrap();
-    agents.insert("n1".to_owned(), gone);
-    drop(agents);
-    let mut renewed = cluster.renewed.lock().unwrap();
-    renewed.insert("n1".to_owned(), old.address.clone());
-    drop(renewed);
+    let name = "n1".to_owned();
+    cluster.agents.lock().unwrap().insert(name.clone(), gone);
+    let address = old.address.clone();
+    cluster.renewed.lock().unwrap().insert(name, address);
     let held = hold(&NodeAgents::new(cluster), &["a"]).await;
     assert_eq!(held.release().await[0].held, Ok(()));
 }

@@ -96,4 +96,9 @@ async fn without_an_api_server_nothing_is_frozen_at_first_and_what_is_known_is_u
     scene
         .assert_refused("PersistentVolumes of the cluster are not known")
         .await;
+    // What was watched before goes on, although the server has forgotten where that was.
+    scene.cluster.restart(Part::ApiServer).await.unwrap();
+    let later = scene.add_in_tree("later").await.unwrap();
+    scene.until_frozen(&snapshotter, &later).await;
+    drop(later);
 }
