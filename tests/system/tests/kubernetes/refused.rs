@@ -90,6 +90,12 @@ async fn without_an_api_server_nothing_is_frozen_at_first_and_what_is_known_is_u
     let plugin = scene.plugin().await;
     let snapshotter = scene.snapshotter(&plugin, "required").await;
     scene.snapshot(&snapshotter).await.unwrap();
+    scene.cluster.pause(Part::ApiServer).unwrap();
+    let auto = scene.snapshotter(&plugin, "auto").await;
+    let seen = scene.snapshot(&auto).await.unwrap();
+    assert_eq!(seen.tags["stillpoint-consistency"], "filesystem");
+    scene.cluster.resume(Part::ApiServer).unwrap();
+    let snapshotter = scene.snapshotter(&plugin, "required").await;
     scene.cluster.stop(Part::ApiServer).unwrap();
     let seen = scene.snapshot(&snapshotter).await.unwrap();
     assert_eq!(seen.tags["stillpoint-consistency"], "filesystem");
