@@ -33,8 +33,9 @@ use crate::model::DiskId;
 const CONNECT: Duration = Duration::from_secs(2);
 /// Connecting, the review of the token and an answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// An agent remembers a reviewed token for a minute: so long a hold need not wait for a review.
-const GOOD_FOR: Duration = Duration::from_secs(30);
+/// From one volume's announcement to its hold. Not longer: an agent that came back has another certificate, and that is
+/// better found before a hold than by it.
+const GOOD_FOR: Duration = Duration::from_secs(2);
 /// An agent that vanished without a word is noticed within the sum of both.
 const PING: Duration = Duration::from_secs(2);
 const PONG: Duration = Duration::from_secs(2);
