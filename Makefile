@@ -32,7 +32,7 @@ $(AZURITE): tests/azurite/package-lock.json | packages
 	@npm ci --prefix $(<D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-demo: setup ## snapshots of two busy disks, with and without a freeze, restored into another zone
+demo: setup ## snapshots of two busy disks, with and without a freeze, restored into another zone; a backup in a blob server
 	@test "$$(id -u)" = 0 || { echo "the demo mounts filesystems: run it as root (sudo make demo)"; exit 1; }
 	@echo "Building…"
 	@$(CARGO) build --quiet --workspace --bins

@@ -35,6 +35,12 @@ func newServer(t *testing.T) *server {
 	if output, err := exec.Command(plugin, "install", directory).CombinedOutput(); err != nil {
 		t.Fatalf("install: %v\n%s", err, output)
 	}
+	return newServerOn(t, directory, "velero-plugin-stillpoint")
+}
+
+// The same with any plugin in that directory.
+func newServerOn(t *testing.T, directory, program string) *server {
+	t.Helper()
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
 	logger.SetLevel(logrus.DebugLevel)
@@ -51,7 +57,7 @@ func newServer(t *testing.T) *server {
 			}
 		}
 	})
-	return &server{t, log, registry, manager, filepath.Join(directory, "velero-plugin-stillpoint")}
+	return &server{t, log, registry, manager, filepath.Join(directory, program)}
 }
 
 func (s *server) discover() *server {

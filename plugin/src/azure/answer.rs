@@ -59,7 +59,8 @@ struct Detail {
 pub(super) fn code_and_message(body: &[u8]) -> (Option<String>, String) {
     let Ok(parsed) = serde_json::from_slice::<Body>(body) else {
         let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
-        return (None, text.trim().to_owned());
+        let words: Vec<_> = text.split_whitespace().collect();
+        return (None, words.join(" "));
     };
     let error = parsed.error.unwrap_or(Detail {
         code: parsed.code,
@@ -105,6 +106,6 @@ mod tests {
             code_and_message(body.as_bytes()),
             (Some("A".to_owned()), "m why".to_owned())
         );
-        assert_eq!(code_and_message(b"<html>").1, "<html>");
+        assert_eq!(code_and_message(b"<html>\n\n x").1, "<html> x");
     }
 }

@@ -53,25 +53,6 @@ impl Failure {
         }
     }
 
-    /// The same of Storage, which puts its code into a header and its words into XML.
-    pub(super) fn of_storage(status: u16, headers: &HeaderMap, body: &Bytes) -> Self {
-        let code = headers.get("x-ms-error-code");
-        let code = code.and_then(|code| code.to_str().ok());
-        let body = String::from_utf8_lossy(body);
-        let message = body
-            .split_once("<Message>")
-            .and_then(|(_, rest)| rest.split_once("</Message>"))
-            .map_or("", |(message, _)| {
-                message.lines().next().unwrap_or_default()
-            });
-        Self::Http {
-            status,
-            code: code.unwrap_or_default().to_owned(),
-            message: message.to_owned(),
-            retry_after: retry_after(headers),
-        }
-    }
-
     /// From a request that got no answer.
     pub(super) fn of_request(error: reqwest::Error) -> Self {
         if error.is_timeout() && !error.is_connect() {

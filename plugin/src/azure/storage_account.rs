@@ -15,7 +15,9 @@ use crate::{model::ResourceGroup, ports::AzureError};
 
 const API: &str = "api-version=2023-05-01";
 /// A location that cannot be looked up must not keep Velero waiting for minutes.
-const WITHIN: Duration = Duration::from_secs(60);
+const KEYS: Duration = Duration::from_secs(60);
+/// Where Entra is asked for, a cluster may have no way to the resource manager.
+const PROPERTIES: Duration = Duration::from_secs(20);
 
 /// See the module.
 #[derive(Clone)]
@@ -85,7 +87,7 @@ impl StorageAccount {
         let url = self.url("/listKeys", &format!("{API}&$expand=kerb"));
         let asked = self
             .core
-            .call(self.terms(Kind::Write), || self.core.wire.post(&url));
+            .call(self.terms(Kind::Write, KEYS), || self.core.wire.post(&url));
         let failure = match asked.await {
             Ok(reply) => {
                 let Keys { keys } = self.read(&reply)?;
@@ -124,7 +126,9 @@ impl StorageAccount {
         let url = self.url("", API);
         let reply = self
             .core
-            .call(self.terms(Kind::Read), || self.core.wire.get(&url))
+            .call(self.terms(Kind::Read, PROPERTIES), || {
+                self.core.wire.get(&url)
+            })
             .await
             .map_err(|failure| self.error(failure))?;
         let properties = self.read::<Account>(&reply)?.properties;
@@ -147,12 +151,12 @@ impl StorageAccount {
         core.wire.url(&path, query)
     }
 
-    fn terms(&self, kind: Kind) -> Terms<'_> {
+    fn terms(&self, kind: Kind, within: Duration) -> Terms<'_> {
         Terms {
             kind,
             subscription: &self.group.subscription,
             reserved: false,
-            within: WITHIN,
+            within,
         }
     }
 

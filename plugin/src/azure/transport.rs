@@ -6,12 +6,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{ConnectError, failure::Failure};

@@ -20,7 +20,6 @@ mod server;
 mod socket;
 mod stop;
 mod tls;
-mod whole;
 
 pub use calls::{CallError, Calls};
 pub use environment::{APP_PROTOCOL, Environment, EnvironmentError, VersionsUnmet};

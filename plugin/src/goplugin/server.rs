@@ -15,7 +15,6 @@ use stillpoint_proto::{
 use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{service::RoutesBuilder, transport::Server};
-use tower::util::MapRequestLayer;
 
 use super::{
     SocketError, StopReason, TlsError, VersionsUnmet,
@@ -29,7 +28,6 @@ use super::{
     socket::Socket,
     stop::{self, Signals},
     tls::Tls,
-    whole::whole,
 };
 
 /// The service name whose health go-plugin asks for.
@@ -45,6 +43,10 @@ const SERVICES: [&str; 7] = [
     "plugin.GRPCStdio",
     "grpc.health.v1.Health",
 ];
+
+/// What a host may send ahead. HTTP/2's own 64 KiB is four of Velero's messages, after which both sides wait for each
+/// other.
+const WINDOW: u32 = 1 << 20;
 
 /// How long the last answers may take to leave.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -123,7 +125,8 @@ pub async fn serve(
     let stopping = calls.stopping();
     let (incoming, accepting) = accept(socket, tls.map(|tls| tls.acceptor), stopping.clone());
     let server = Server::builder()
-        .layer(MapRequestLayer::new(whole))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let mut server = tokio::spawn(server);

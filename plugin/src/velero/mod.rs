@@ -1,5 +1,6 @@
 //! Velero's services: what arrives by gRPC is decoded here, and what the use cases answer is encoded.
 
+mod cut;
 mod flags;
 mod initialized;
 mod lister;
@@ -10,6 +11,8 @@ mod open;
 mod request;
 mod snapshotter;
 mod snapshotter_service;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -17,8 +20,13 @@ use stillpoint_proto::velero::{
     object_store_server::ObjectStoreServer, plugin_lister_server::PluginListerServer,
     volume_snapshotter_server::VolumeSnapshotterServer,
 };
-use tonic::{Status, service::RoutesBuilder};
+use tonic::{
+    Status,
+    service::{LayerExt as _, RoutesBuilder},
+};
+use tower::util::MapRequestLayer;
 
+use self::object_store_service::ObjectStoreService;
 use crate::goplugin::Calls;
 pub use flags::{Flags, LogLevel};
 pub use initialized::InitError;
@@ -27,6 +35,9 @@ pub use object_store::{Body, Broken, Object, Store};
 pub use open::{Config, Open};
 pub use request::RequestError;
 pub use snapshotter::{CreateSnapshot, CreateVolume, Location, VolumeInfo};
+
+/// Of a message: go-plugin's hosts set none, grpc-go's default would be the sender's.
+const LIMIT: usize = i32::MAX as usize;
 
 /// Adds the services; `command` is how Velero called this program.
 pub fn register<L, S>(
@@ -52,19 +63,26 @@ pub fn register<L, S>(
     };
     let snapshotter =
         snapshotter_service::SnapshotterService::new(calls.clone(), Arc::clone(&served), locations);
-    let object_store = object_store_service::ObjectStoreService::new(calls.clone(), served, stores);
-    // go-plugin's hosts set no limit, grpc-go's default would be the sender's.
-    let limit = i32::MAX as usize;
+    let object_store = ObjectStoreService::new(calls.clone(), served, stores);
     routes
         .add_service(PluginListerServer::new(lister))
         .add_service(
             VolumeSnapshotterServer::new(snapshotter)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(limit),
-        )
-        .add_service(
-            ObjectStoreServer::new(object_store)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(limit),
+                .max_decoding_message_size(LIMIT)
+                .max_encoding_message_size(LIMIT),
         );
+    add_object_store(routes, object_store);
+}
+
+fn add_object_store<S>(routes: &mut RoutesBuilder, service: ObjectStoreService<S>)
+where
+    S: Open,
+    S::Opened: Store,
+    <S::Opened as Store>::Error: std::error::Error + Send + Sync + 'static,
+    Status: From<S::Error> + From<<S::Opened as Store>::Error>,
+{
+    let server = ObjectStoreServer::new(service)
+        .max_decoding_message_size(LIMIT)
+        .max_encoding_message_size(LIMIT);
+    routes.add_service(MapRequestLayer::new(cut::told).named_layer(server));
 }

@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use bytes::Bytes;
+use futures::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use stillpoint_proto::velero::{self as wire, object_store_server::ObjectStore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -17,7 +20,8 @@ use super::{
 };
 use crate::goplugin::Calls;
 
-/// Velero's client takes messages of any size; larger ones than its own 16 KiB cost it less.
+/// Velero's client takes messages of any size; larger ones than its own 16 KiB cost it less. A connection to Azure
+/// seldom hands out more at once.
 const MESSAGE: usize = 256 << 10;
 
 pub(super) struct ObjectStoreService<S: Open> {
@@ -138,8 +142,7 @@ where
                 store.get(object, cancel).await
             })
             .await?;
-        let messages = body.map_ok(in_messages).map_err(Status::from).try_flatten();
-        Ok(Response::new(messages.boxed()))
+        Ok(Response::new(in_messages(body).boxed()))
     }
 
     async fn list_common_prefixes(
@@ -223,9 +226,7 @@ fn body(first: Bytes, messages: Streaming<wire::PutObjectRequest>) -> Body<Broke
     let rest = messages
         .map_ok(|message| message.body)
         .map_err(|status| Broken(status.message().to_owned()));
-    futures::stream::once(async { Ok(first) })
-        .chain(rest)
-        .boxed()
+    stream::once(async { Ok(first) }).chain(rest).boxed()
 }
 
 async fn drain(mut body: Body<Broken>, cancel: CancellationToken) {
@@ -236,15 +237,19 @@ async fn drain(mut body: Body<Broken>, cancel: CancellationToken) {
     }
 }
 
-fn in_messages(part: Bytes) -> BoxStream<'static, Result<wire::Bytes, Status>> {
-    let mut rest = BytesMut::from(part);
-    futures::stream::iter(std::iter::from_fn(move || {
-        let length = rest.len().min(MESSAGE);
-        (length > 0).then(|| {
-            Ok(wire::Bytes {
-                data: rest.split_to(length).freeze(),
-            })
-        })
-    }))
-    .boxed()
+/// Copies nothing: a part is handed on in slices.
+fn in_messages<E>(body: Body<E>) -> impl Stream<Item = Result<wire::Bytes, Status>>
+where
+    Status: From<E>,
+{
+    stream::try_unfold((body, Bytes::new()), |(mut body, mut rest)| async move {
+        while rest.is_empty() {
+            match body.try_next().await? {
+                Some(part) => rest = part,
+                None => return Ok(None),
+            }
+        }
+        let data = rest.split_to(rest.len().min(MESSAGE));
+        Ok(Some((wire::Bytes { data }, (body, rest))))
+    })
 }

@@ -122,7 +122,9 @@ impl Access {
         sent: Instant,
     ) -> bool {
         match used.as_ref() {
-            AzureCredential::BearerToken(token) if failure.status() == Some(401) => {
+            AzureCredential::BearerToken(token)
+                if failure.status() == Some(401) || failure.is_code("AuthenticationFailed") =>
+            {
                 if let Some(tokens) = self.tokens() {
                     tokens.reject(&Secret::new(token.clone()));
                 }
@@ -198,9 +200,23 @@ impl Access {
     }
 }
 
-/// The signature was refused, not what it is allowed to.
+/// The signature was refused, not what it is allowed to. Azurite calls that `AuthorizationFailure`, as Azure calls
+/// a firewall's refusal; only words tell them apart, and an answer to HEAD has none.
 fn is_unauthenticated(failure: &Failure) -> bool {
-    let said = "Server failed to authenticate the request";
-    failure.is_code("AuthenticationFailed")
-        || matches!(failure, Failure::Http { status: 403, message, .. } if message.starts_with(said))
+    let Failure::Http {
+        status: 403,
+        code,
+        message,
+        ..
+    } = failure
+    else {
+        return false;
+    };
+    match code.as_str() {
+        "AuthenticationFailed" => true,
+        "AuthorizationFailure" => {
+            message == "Forbidden" || message.starts_with("Server failed to authenticate")
+        }
+        _ => false,
+    }
 }

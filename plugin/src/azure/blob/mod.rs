@@ -3,15 +3,20 @@
 //! ```text
 //! Account                                     what the ObjectStore service asks for
 //!   upload, download, list, delete, sign      one operation each
-//!   key                                       object keys as object_store's paths, and in URLs
+//!   key, sas, delegation, xml                 how Storage writes: keys, signatures, answers
+//!   ask                                       requests of our own, whose answers are read whole
 //!   wire                                      authorises, sends, tries again
-//!   open, access                              with which key or token
-//!   error, hint                               what went wrong, and what to do
+//!   open, access, account_key                 with which key or token
+//!   answer, error, hint                       what went wrong, and what to do
 //! ```
 //!
 //! `object_store` shapes the requests for blobs; listing, deleting and committing are our own, on the same wire.
 
 mod access;
+mod account_key;
+mod answer;
+mod ask;
+mod delegation;
 mod delete;
 mod download;
 mod error;
@@ -19,9 +24,13 @@ mod hint;
 mod key;
 mod list;
 mod open;
+mod sas;
 mod sign;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod wire;
+mod xml;
 
 use std::{
     collections::HashMap,
@@ -34,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::BlobError;
 pub(crate) use self::open::open;
-use self::wire::Wire;
+use self::{delegation::Delegation, wire::Wire};
 use super::transport::lock;
 use crate::velero::{Body, Broken, Object, Store};
 
@@ -44,6 +53,7 @@ pub struct Account {
     /// `blockSizeInBytes`, where the location sets it.
     block_size: Option<usize>,
     containers: Mutex<HashMap<String, Arc<MicrosoftAzure>>>,
+    delegation: Delegation,
 }
 
 impl Account {

@@ -1,7 +1,10 @@
 //! Opening a location: which credential, which endpoint. Decided as the stock plugin decides it (Velero's
 //! `pkg/util/azure/storage.go`), but that where no key can be had Entra is used of itself.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +13,7 @@ use url::Url;
 use super::{
     Account, BlobError,
     access::{Access, NamedKey, Source, parse_key},
+    delegation::Delegation,
     wire::Wire,
 };
 use crate::{
@@ -17,13 +21,14 @@ use crate::{
         ConnectError,
         cloud::Cloud,
         core_of, present,
-        storage_account::{Listed, StorageAccount},
+        storage_account::{Listed, Properties, StorageAccount},
         transport::Transport,
         variables::{self as name, Variables},
     },
     backup_location::StoreError,
     config::BackupSettings,
     model::ResourceGroup,
+    ports::AzureError,
 };
 
 /// For the first token.
@@ -96,40 +101,22 @@ async fn with_identity(
         name: settings.account.clone(),
     });
     let begun = Instant::now();
-    let (listed, told, logged_in) = tokio::join!(
-        async {
-            match &known {
-                Some(account) if !settings.use_entra => Some(account.full_key().await),
-                _ => None,
-            }
-        },
-        async {
-            match &known {
-                Some(account) if settings.account_uri.is_none() => Some(account.properties().await),
-                _ => None,
-            }
-        },
-        async {
-            match settings.use_entra {
-                true => tokens.ensure(begun + LOGIN).await,
-                false => Ok(()),
-            }
-        },
-    );
-    let told = match told {
-        Some(Ok(told)) => Some(told),
-        Some(Err(error)) => {
-            tracing::debug!(%error, endpoint = %usual, "the account's endpoint is not told: its usual one");
-            None
+    let (told, logged_in) = tokio::join!(look_up(settings, known.as_ref()), async {
+        match settings.use_entra {
+            true => tokens.ensure(begun + LOGIN).await,
+            false => Ok(()),
         }
-        None => None,
-    };
-    let forbidden = told.as_ref().is_some_and(|told| !told.allows_keys);
-    let endpoint = settings.account_uri.clone();
-    let service = endpoint.or_else(|| told?.blob_endpoint).unwrap_or(usual);
+    });
+    let Told { listed, properties } = told?;
+    let forbidden = properties.as_ref().is_some_and(|told| !told.allows_keys);
+    let service = settings
+        .account_uri
+        .clone()
+        .or_else(|| properties?.blob_endpoint)
+        .unwrap_or(usual);
     let transport = core.wire.transport.clone();
     let identity = tokens.identity();
-    let why = match (listed.transpose()?, known) {
+    let why = match (listed, known) {
         (Some(Listed::Key { name, value }), Some(known)) if !forbidden => {
             let key = parse_key(value.secret()).ok_or_else(|| ConnectError::Key {
                 name,
@@ -157,11 +144,11 @@ async fn with_identity(
         }
         .into());
     }
-    let ensured = match logged_in {
+    let logged_in = match logged_in {
         Ok(()) => tokens.ensure(begun + LOGIN).await,
         Err(failure) => Err(failure),
     };
-    ensured.map_err(|failure| {
+    logged_in.map_err(|failure| {
         let resource = format!("storage account {}", settings.account);
         BlobError::of(failure, resource, begun.elapsed())
     })?;
@@ -170,11 +157,52 @@ async fn with_identity(
     Ok(account(settings, service, access, transport, &credential))
 }
 
+/// What the resource manager tells; `None` is what it was not asked for, or did not tell.
+#[derive(Default)]
+struct Told {
+    listed: Option<Listed>,
+    properties: Option<Properties>,
+}
+
+async fn look_up(
+    settings: &BackupSettings,
+    known: Option<&StorageAccount>,
+) -> Result<Told, AzureError> {
+    let Some(account) = known else {
+        return Ok(Told::default());
+    };
+    let (listed, properties) = tokio::join!(
+        async {
+            match settings.use_entra {
+                true => None,
+                false => Some(account.full_key().await),
+            }
+        },
+        async {
+            match settings.account_uri {
+                Some(_) => None,
+                None => Some(account.properties().await),
+            }
+        },
+    );
+    let listed = listed.transpose()?;
+    let properties = match properties.transpose() {
+        Ok(properties) => properties,
+        // Asked again it may tell; a wrong guess would last as long as the process.
+        Err(error) if listed.is_some() && error.is_retryable() => return Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "the account's endpoint is not told: it is taken for the usual one");
+            None
+        }
+    };
+    Ok(Told { listed, properties })
+}
+
 fn account(
     settings: &BackupSettings,
     mut service: Url,
     access: Access,
-    transport: std::sync::Arc<Transport>,
+    transport: Arc<Transport>,
     credential: &str,
 ) -> Account {
     let path = service.path().trim_end_matches('/').to_owned();
@@ -185,6 +213,7 @@ fn account(
         wire: Wire::new(name.clone(), service, access, transport),
         block_size: settings.block_size,
         containers: Mutex::default(),
+        delegation: Delegation::default(),
     }
 }
 

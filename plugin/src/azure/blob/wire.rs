@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const UNKNOWN: Duration = Duration::from_secs(15);
 /// The longest until the head of an answer has come, besides what a body takes.
 const HEAD: Duration = Duration::from_secs(60);
+/// How long the check of a signed URL may take.
+const CHECK: Duration = Duration::from_secs(10);
 /// The slowest that a body may go out, in bytes a second.
 const SLOWEST: u32 = 128 << 10;
 
@@ -108,6 +110,16 @@ impl Wire {
     pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>, Failure> {
         let deadline = Instant::now() + self.patience();
         self.0.access.credential(deadline).await
+    }
+
+    /// Whether Storage refuses a URL with a signature of its own. No answer is no refusal.
+    pub(super) async fn refuses(&self, url: &str) -> bool {
+        let asked = async {
+            let client = self.0.transport.storage().ok()?;
+            client.head(url).send().await.ok()
+        };
+        let answer = tokio::time::timeout(CHECK, asked).await;
+        answer.is_ok_and(|answer| answer.is_some_and(|answer| answer.status() == 403))
     }
 
     /// What a failure is about: the account's name, and the container's and object's.

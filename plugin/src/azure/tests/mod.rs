@@ -7,7 +7,7 @@ mod faults;
 mod identities;
 mod limits;
 mod login;
-mod redaction;
+pub(super) mod redaction;
 mod refusals;
 
 use std::{collections::BTreeMap, time::Duration};

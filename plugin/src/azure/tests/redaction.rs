@@ -12,7 +12,24 @@ use super::{bench, cut::snapshot};
 use crate::ports::Azure;
 
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(in crate::azure) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    pub(in crate::azure) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+/// What this thread logs, at trace, until the guard is dropped.
+pub(in crate::azure) fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
+    let captured = Captured::default();
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(captured.clone())
+        .with_ansi(false)
+        .with_filter(LevelFilter::TRACE);
+    let guard = tracing_subscriber::registry().with(layer).set_default();
+    (captured, guard)
+}
 
 impl io::Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -39,12 +56,7 @@ async fn no_log_shows_a_secret() {
     let Some(bench) = bench(settings::Settings::fast()).await else {
         return;
     };
-    let captured = Captured::default();
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(captured.clone())
-        .with_ansi(false)
-        .with_filter(LevelFilter::TRACE);
-    let guard = tracing_subscriber::registry().with(layer).set_default();
+    let (captured, guard) = capture();
     let disk = bench.disk("d");
     // What another test's thread reaches first is registered as not wanted; the second round is seen.
     snapshot(&bench, &disk, "s").await;
@@ -55,7 +67,7 @@ async fn no_log_shows_a_secret() {
     snapshot(&bench, &disk, "s2").await;
     tracing::info!(client = ?bench.client, "the client itself");
     drop(guard);
-    let text = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
+    let text = captured.text();
     assert!(
         text.contains("asked Azure") && text.contains("azure_core"),
         "nothing was captured"

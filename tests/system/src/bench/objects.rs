@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
 use super::{Figures, Size, plugins::Candidate};
-use crate::blob::{Account, Authority, Azurite, Client, Data, Link};
+use crate::blob::{Account, Authority, Azurite, Client, Data, Link, Logins};
 
 const CONTAINER: &str = "bench";
 /// Of the variable in the credentials file.
@@ -35,7 +35,7 @@ impl Objects {
     pub(super) async fn start(size: Size) -> Result<Self> {
         let account = Account::new("bench")?;
         let accounts = std::slice::from_ref(&account);
-        let azurite = Azurite::start(&Authority::new()?, accounts, Data::Temporary)?;
+        let azurite = Azurite::start(&Authority::new()?, accounts, Logins::Keys, Data::Temporary)?;
         azurite.client()?.create_container(CONTAINER).await?;
         let far = Link::start(azurite.address(), ROUND_TRIP / 2)?;
         let credentials = NamedTempFile::new()?;

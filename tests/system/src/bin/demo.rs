@@ -1,4 +1,5 @@
-//! Two disks that are written to all the time; snapshots with and without a freeze; what is on them.
+//! Two disks that are written to all the time; snapshots with and without a freeze; what is on them. Then a backup's
+//! objects in a blob server.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -6,7 +7,7 @@ use anyhow::Result;
 use stillpoint_lab::Settings;
 use stillpoint_loopfs::{Kind, missing};
 use stillpoint_system::{
-    demo::{Busy, Examined, report},
+    demo::{Backup, Busy, Examined, report},
     rig::Rig,
     table::progress,
 };
@@ -62,12 +63,17 @@ async fn demo() -> Result<bool> {
         }
         busy.stop()?;
     }
+    progress(
+        "A backup's objects, written and read back through the plugin, on Azurite, a real blob server …",
+    );
+    let backup = Backup::start(&rig, &plugin).await?;
+    let (kept, all_kept) = backup.keep().await?;
     plugin.shut_down().await?;
     let (table, as_it_should) = report(&examined);
-    println!("\n{table}");
+    println!("\n{table}\n{kept}");
     progress(format!(
         "{:.0} s. Nothing is left on this machine.",
         begun.elapsed().as_secs_f64()
     ));
-    Ok(as_it_should)
+    Ok(as_it_should && all_kept)
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use ::aws_lc_rs::rand;
+use anyhow::{Context as _, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -34,9 +35,12 @@ struct Made {
 impl Authority {
     /// A fresh one.
     pub fn new() -> Result<Self> {
+        // By its name too it differs from another, else a client that trusts the other calls the signature bad.
+        let mut number = [0; 8];
+        rand::fill(&mut number).context("no randomness")?;
+        let name = format!("Stillpoint blob CA {:x}", u64::from_ne_bytes(number));
         let mut ca = CertificateParams::new(Vec::new())?;
-        ca.distinguished_name
-            .push(DnType::CommonName, "Stillpoint blob CA");
+        ca.distinguished_name.push(DnType::CommonName, name);
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca_key = KeyPair::generate()?;

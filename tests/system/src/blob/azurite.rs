@@ -3,36 +3,41 @@
 //! It prints its access log nowhere and reads its keys once, at start; a key is rotated by [`Azurite::restart`].
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{Read as _, Seek as _},
     net::{SocketAddr, TcpStream},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
-    sync::{Mutex, OnceLock, mpsc},
-    thread::{self, JoinHandle},
+    process::{Command, Stdio},
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use super::{Authority, Client};
+use super::{Authority, Client, process::Process};
 
 /// On a machine that builds at the same time it takes seconds.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A storage account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// Lower-case letters and digits, as Azure wants it.
     pub name: String,
     /// One or two, Base64.
     pub keys: Vec<String>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({})", self.name)
+    }
 }
 
 impl Account {
@@ -63,11 +68,24 @@ pub enum Data {
     Directory(PathBuf),
 }
 
+/// What it takes. A wrong key is refused as Azure does it, with 403, by [`Logins::Keys`] only: one that takes tokens
+/// answers 400, `InvalidAuthenticationInfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logins {
+    /// And signed URLs.
+    Keys,
+    /// These, and tokens by their claims alone.
+    KeysAndTokens,
+}
+
 /// A running `azurite-blob`; killed when dropped, and when the process that started it dies in any way.
 #[derive(Debug)]
 pub struct Azurite {
+    /// Ends before its directory is removed.
+    process: Option<Process>,
     authority: Authority,
     accounts: Vec<Account>,
+    logins: Logins,
     data: Data,
     directory: TempDir,
     address: SocketAddr,
@@ -75,18 +93,23 @@ pub struct Azurite {
     /// not listening, so that Azurite can.
     _port: TcpSocket,
     log: File,
-    process: Option<Process>,
 }
 
 impl Azurite {
     /// Starts a server on a free port of this host and waits until it listens.
-    pub fn start(authority: &Authority, accounts: &[Account], data: Data) -> Result<Self> {
+    pub fn start(
+        authority: &Authority,
+        accounts: &[Account],
+        logins: Logins,
+        data: Data,
+    ) -> Result<Self> {
         let port = TcpSocket::new_v4()?;
         port.set_reuseaddr(true)?;
         port.bind(([127, 0, 0, 1], 0).into())?;
         let mut azurite = Self {
             authority: authority.clone(),
             accounts: accounts.to_vec(),
+            logins,
             data,
             directory: tempfile::Builder::new()
                 .prefix("stillpoint-azurite-")
@@ -104,15 +127,14 @@ impl Azurite {
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Azurite> = OnceLock::new();
         static STARTING: Mutex<()> = Mutex::new(());
-        let _one = STARTING
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(azurite) = SHARED.get() {
             return Ok(azurite);
         }
         let azurite = Self::start(
             &Authority::new()?,
             &[Account::new("shared")?],
+            Logins::KeysAndTokens,
             Data::Memory(1024),
         )?;
         // It is never dropped, and it reads its files only once.
@@ -130,7 +152,7 @@ impl Azurite {
     /// Ends it as an operator would, so that what was written is there after the next start.
     pub fn stop(&mut self) -> Result<()> {
         match self.process.take() {
-            Some(process) => process.stop(),
+            Some(process) => process.stop().context("Azurite"),
             None => Ok(()),
         }
     }
@@ -163,7 +185,7 @@ impl Azurite {
 
     /// The process, while it runs.
     pub fn pid(&self) -> Option<Pid> {
-        self.process.as_ref().map(|process| process.pid)
+        self.process.as_ref().map(Process::pid)
     }
 
     /// What it has printed.
@@ -208,96 +230,37 @@ impl Azurite {
         let (certificate, key) = self.authority.server_pem();
         fs::write(directory.join("server.pem"), certificate)?;
         fs::write(directory.join("server.key"), key)?;
-        let location = match &self.data {
-            Data::Directory(location) => location.clone(),
-            Data::Memory(_) | Data::Temporary => directory.join("data"),
-        };
         let accounts: Vec<_> = self
             .accounts
             .iter()
             .map(|account| format!("{}:{}", account.name, account.keys.join(":")))
             .collect();
 
-        let mut command = Command::new("setpriv");
+        let mut command = Process::command("node");
         command
-            .args(["--pdeathsig", "KILL", "node"])
             .arg(program)
             .args(["--silent", "--disableTelemetry", "--skipApiVersionCheck"])
-            .args(["--oauth", "basic", "--blobHost", "127.0.0.1", "--blobPort"])
+            .args(["--blobHost", "127.0.0.1", "--blobPort"])
             .arg(self.address.port().to_string())
             .arg("--cert")
             .arg(directory.join("server.pem"))
             .arg("--key")
             .arg(directory.join("server.key"))
-            .arg("--location")
-            .arg(location)
             .env("AZURITE_ACCOUNTS", accounts.join(";"))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(self.log.try_clone()?)
-            .stderr(self.log.try_clone()?)
-            .process_group(0);
-        if let Data::Memory(limit) = self.data {
-            command
-                .arg("--inMemoryPersistence")
-                .arg("--extentMemoryLimit")
-                .arg(limit.to_string());
+            .stderr(self.log.try_clone()?);
+        if self.logins == Logins::KeysAndTokens {
+            command.args(["--oauth", "basic"]);
         }
+        match &self.data {
+            Data::Memory(limit) => command
+                .args(["--inMemoryPersistence", "--extentMemoryLimit"])
+                .arg(limit.to_string()),
+            Data::Temporary => command.arg("--location").arg(directory.join("data")),
+            Data::Directory(location) => command.arg("--location").arg(location),
+        };
         Ok(command)
-    }
-}
-
-/// A child with a thread that started it and waits for it: the kernel kills it when that thread ends, so no test's
-/// may be it.
-#[derive(Debug)]
-struct Process {
-    pid: Pid,
-    waiting: Option<JoinHandle<()>>,
-    ended: Mutex<mpsc::Receiver<ExitStatus>>,
-}
-
-impl Process {
-    fn start(mut command: Command) -> Result<Self> {
-        let (started, starting) = mpsc::channel();
-        let (ending, ended) = mpsc::channel();
-        let waiting = thread::Builder::new()
-            .name("azurite".into())
-            .spawn(move || match command.spawn() {
-                Ok(mut child) => {
-                    let _ = started.send(Ok(Pid::from_child(&child)));
-                    if let Ok(status) = child.wait() {
-                        let _ = ending.send(status);
-                    }
-                }
-                Err(error) => drop(started.send(Err(error))),
-            })?;
-        let pid = starting.recv()?;
-        Ok(Self {
-            pid: pid.context("cannot run setpriv (Debian package util-linux)")?,
-            waiting: Some(waiting),
-            ended: Mutex::new(ended),
-        })
-    }
-
-    fn ended(&self) -> Option<ExitStatus> {
-        self.ended.lock().ok()?.try_recv().ok()
-    }
-
-    fn stop(self) -> Result<()> {
-        kill_process(self.pid, Signal::TERM)?;
-        let ended = self.ended.lock().ok();
-        ended
-            .and_then(|ended| ended.recv_timeout(STOPS_WITHIN).ok())
-            .map(drop)
-            .with_context(|| format!("Azurite still runs {STOPS_WITHIN:?} after SIGTERM"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        if let Some(waiting) = self.waiting.take() {
-            let _ = waiting.join();
-        }
     }
 }

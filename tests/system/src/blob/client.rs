@@ -1,6 +1,6 @@
 //! A look at what is in a blob server, past the plugin: a small client with the account's key or a token.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::hmac;
@@ -28,7 +28,10 @@ pub struct Client {
 
 #[derive(Clone)]
 enum Login {
-    Key { account: String, key: hmac::Key },
+    Key {
+        account: String,
+        key: Box<hmac::Key>,
+    },
     Token(String),
 }
 
@@ -67,7 +70,7 @@ impl Client {
             .context("the key is no Base64")?;
         let login = Login::Key {
             account: account.name.clone(),
-            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            key: Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)),
         };
         Self::new(authority, endpoint, login)
     }
@@ -82,6 +85,8 @@ impl Client {
             .tls_backend_preconfigured((*authority.client()?).clone())
             // A fault is to be seen, not mended.
             .retry(reqwest::retry::never())
+            // Azurite closes an idle connection after 5 s; none is to be met just then.
+            .pool_idle_timeout(Duration::from_secs(2))
             .build()?;
         Ok(Self {
             http,

@@ -11,13 +11,14 @@ mod authority;
 mod azurite;
 mod client;
 mod link;
+mod process;
 pub mod proxy;
 mod sign;
 mod threads;
 mod token;
 
 pub use authority::Authority;
-pub use azurite::{Account, Azurite, Data};
+pub use azurite::{Account, Azurite, Data, Logins};
 pub use client::{Blocks, Client, Properties};
 pub use link::Link;
 pub use proxy::Proxy;

@@ -1,5 +1,6 @@
-//! The demo's steps: busy volumes, snapshots of them, and what a restore finds.
+//! The demo's steps: busy volumes, snapshots of them, and what a restore finds; a backup's objects.
 
+mod backup;
 mod report;
 
 use std::{path::Path, time::Duration};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use stillpoint_lab::{SnapshotView, host::Snapshotter};
 use stillpoint_loopfs::{Kind, Mounted};
 
+pub use backup::Backup;
 pub use report::report;
 
 use crate::{

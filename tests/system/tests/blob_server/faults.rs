@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use http::{Method, StatusCode};
 use stillpoint_system::{
     blob::proxy::{Action, Fault, Record, Refusal},
@@ -11,10 +12,8 @@ use stillpoint_system::{
 use crate::{Setup, bytes};
 
 /// The last request, once it has ended.
-async fn last(setup: &Setup) -> Record {
-    until(|| setup.proxy.requests().pop().filter(|it| it.ended.is_some()))
-        .await
-        .unwrap()
+async fn last(setup: &Setup) -> Result<Record> {
+    until(|| setup.proxy.requests().pop().filter(|it| it.ended.is_some())).await
 }
 
 fn busy() -> Refusal {
@@ -23,11 +22,11 @@ fn busy() -> Refusal {
 
 #[tokio::test]
 async fn without_faults_it_passes_all_on_and_logs_it() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let (client, container) = (&setup.through, &setup.container);
     let blob = bytes(9 << 20);
     client.put(container, "a b", blob.clone()).await.unwrap();
-    let put = last(&setup).await;
+    let put = last(&setup).await.unwrap();
     assert_eq!((put.method.as_str(), put.sent), ("PUT", 9 << 20));
     assert_eq!(put.path, format!("/shared/{container}/a%20b"));
     assert_eq!(put.status, Some(StatusCode::CREATED));
@@ -35,9 +34,9 @@ async fn without_faults_it_passes_all_on_and_logs_it() {
     assert!(put.header("x-ms-date").is_some());
 
     assert_eq!(client.get(container, "a b").await.unwrap().unwrap(), blob);
-    assert_eq!(last(&setup).await.received, 9 << 20);
+    assert_eq!(last(&setup).await.unwrap().received, 9 << 20);
     assert_eq!(client.list(container, "a").await.unwrap(), ["a b"]);
-    assert_eq!(last(&setup).await.parameter("prefix"), Some("a"));
+    assert_eq!(last(&setup).await.unwrap().parameter("prefix"), Some("a"));
     assert!(client.head(container, "a b").await.unwrap().is_some());
     assert_eq!(setup.proxy.requests().len(), 4);
     assert_eq!(setup.proxy.most_at_once(), 1);
@@ -47,7 +46,7 @@ async fn without_faults_it_passes_all_on_and_logs_it() {
 
 #[tokio::test]
 async fn only_the_request_that_is_meant_meets_the_fault() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let (client, container) = (&setup.through, &setup.container);
     let fault = Fault::new(Action::Refuse(busy()))
         .method(Method::GET)
@@ -61,7 +60,7 @@ async fn only_the_request_that_is_meant_meets_the_fault() {
     client.blocks(container, "blob").await.unwrap();
     assert_eq!(setup.proxy.pending(), [fault]);
     assert!(client.blocks(container, "blob").await.is_err());
-    assert_eq!(last(&setup).await.faults, ["refuse 503"]);
+    assert_eq!(last(&setup).await.unwrap().faults, ["refuse 503"]);
     assert!(setup.proxy.pending().is_empty());
     client.blocks(container, "blob").await.unwrap();
 
@@ -75,7 +74,7 @@ async fn only_the_request_that_is_meant_meets_the_fault() {
 
 #[tokio::test]
 async fn refused_request_is_not_carried_out_and_a_replaced_one_is() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     for (action, carried_out) in [
         (Action::Refuse(busy()), false),
@@ -99,7 +98,7 @@ async fn refused_request_is_not_carried_out_and_a_replaced_one_is() {
         assert_eq!(answer.headers()["retry-after"], "7", "{action}");
         let text = answer.text().await.unwrap();
         assert!(text.contains("<Code>ServerBusy</Code>"), "{action}: {text}");
-        assert_eq!(last(&setup).await.sent, 3 << 20, "{action}");
+        assert_eq!(last(&setup).await.unwrap().sent, 3 << 20, "{action}");
         let found = setup.direct.head(container, &key).await.unwrap();
         assert_eq!(found.is_some(), carried_out, "{action}");
     }
@@ -112,14 +111,14 @@ async fn refused_request_is_not_carried_out_and_a_replaced_one_is() {
 
 #[tokio::test]
 async fn closed_connection_comes_before_or_after_the_deed() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     for (action, carried_out) in [(Action::CloseBefore, false), (Action::CloseAfter, true)] {
         setup.proxy.arm(Fault::new(action.clone()));
         let key = format!("blob-{carried_out}");
         let put = setup.through.put(container, &key, bytes(3 << 20)).await;
         assert!(put.is_err(), "{action}");
-        assert_eq!(last(&setup).await.status, None, "{action}");
+        assert_eq!(last(&setup).await.unwrap().status, None, "{action}");
         let found = setup.direct.head(container, &key).await.unwrap();
         assert_eq!(found.is_some(), carried_out, "{action}");
     }
@@ -127,13 +126,13 @@ async fn closed_connection_comes_before_or_after_the_deed() {
 
 #[tokio::test]
 async fn cut_request_is_never_carried_out() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     for after in [0, 1, 1 << 20] {
         setup.proxy.arm(Fault::new(Action::CutRequest { after }));
         let put = setup.through.put(container, "blob", bytes(3 << 20)).await;
         assert!(put.is_err(), "{after}");
-        assert_eq!(last(&setup).await.sent, after);
+        assert_eq!(last(&setup).await.unwrap().sent, after);
     }
     // Behind the cut ones in the server's queue, if they were in it.
     setup.through.put(container, "else", "x").await.unwrap();
@@ -142,7 +141,7 @@ async fn cut_request_is_never_carried_out() {
 
 #[tokio::test]
 async fn cut_answer_ends_in_the_middle() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     let blob = bytes(3 << 20);
     setup
@@ -171,7 +170,7 @@ async fn cut_answer_ends_in_the_middle() {
             blob.starts_with(&read) && read.len() as u64 == after,
             "{after}"
         );
-        assert_eq!(last(&setup).await.received, after);
+        assert_eq!(last(&setup).await.unwrap().received, after);
     }
     let read = setup.through.get(container, "blob").await.unwrap();
     assert_eq!(read.unwrap(), blob);
@@ -179,7 +178,7 @@ async fn cut_answer_ends_in_the_middle() {
 
 #[tokio::test]
 async fn what_stalls_goes_on_when_the_faults_are_cleared() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     setup.proxy.arm(Fault::new(Action::Stall));
     let put = setup.through.put(container, "blob", bytes(3 << 20));
@@ -219,7 +218,7 @@ async fn what_stalls_goes_on_when_the_faults_are_cleared() {
 
 #[tokio::test]
 async fn header_of_the_answer_is_changed_or_left_out() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     setup.direct.put(container, "blob", "x").await.unwrap();
     setup
@@ -237,7 +236,7 @@ async fn header_of_the_answer_is_changed_or_left_out() {
 
 #[tokio::test]
 async fn requests_at_once_are_counted() {
-    let setup = Setup::new().await;
+    let setup = Setup::new().await.unwrap();
     let container = &setup.container;
     setup.proxy.arm(Fault::new(Action::Stall).always());
     let put = async |key| setup.through.put(container, key, "x").await.unwrap();

@@ -7,6 +7,7 @@ mod server;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use anyhow::Result;
 use stillpoint_system::blob::{Azurite, Client, Proxy};
 
 /// A proxy before the shared server, a client of each, and a container of one's own.
@@ -18,21 +19,21 @@ struct Setup {
 }
 
 impl Setup {
-    async fn new() -> Self {
-        let azurite = Azurite::shared().unwrap();
-        let proxy = Proxy::start(azurite.authority(), azurite.address()).unwrap();
-        let account = azurite.account().unwrap();
+    async fn new() -> Result<Self> {
+        let azurite = Azurite::shared()?;
+        let proxy = Proxy::start(azurite.authority(), azurite.address())?;
+        let account = azurite.account()?;
         let endpoint = proxy.endpoint(&account.name);
-        let through = Client::with_key(azurite.authority(), &endpoint, account).unwrap();
-        let direct = azurite.client().unwrap();
+        let through = Client::with_key(azurite.authority(), &endpoint, account)?;
+        let direct = azurite.client()?;
         let container = container();
-        direct.create_container(&container).await.unwrap();
-        Self {
+        direct.create_container(&container).await?;
+        Ok(Self {
             proxy,
             direct,
             through,
             container,
-        }
+        })
     }
 }
 
