@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod goplugin;
 pub mod install;
+pub mod kubernetes;
 pub mod log;
 pub mod model;
 pub mod ports;

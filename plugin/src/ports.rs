@@ -1,10 +1,13 @@
-//! What the use cases need of the world: Azure, and something that holds filesystems frozen.
+//! What the use cases need of the world: Azure, something that holds filesystems frozen, and the cluster's people.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Disk, DiskId, DiskSpec, ResourceGroup, Snapshot, SnapshotId, SnapshotSpec};
+use crate::{
+    config::FreezeMode,
+    model::{Disk, DiskId, DiskSpec, ResourceGroup, Snapshot, SnapshotId, SnapshotSpec, Worth},
+};
 
 /// Managed disks and snapshots. Unless said otherwise a call retries throttling, 5xx and dropped
 /// connections within the location's `apiTimeout`, honouring Retry-After.
@@ -159,6 +162,9 @@ impl AzureError {
 /// Freezes the filesystems of volumes wherever they are mounted.
 #[async_trait]
 pub trait Holder: Send + Sync {
+    /// A hold of that volume comes soon: makes ready for it in the background.
+    fn expect(&self, _volume: &DiskId) {}
+
     /// Begins a hold of all `volumes`, together. An error means that nothing is frozen.
     async fn hold(
         &self,
@@ -189,8 +195,8 @@ pub enum VolumeHold {
     Frozen {
         /// `ext4`, `xfs`, …
         filesystem: String,
-        /// The node, or `this host`.
-        node: String,
+        /// The nodes, every one where it is mounted, or `this host`.
+        nodes: Vec<String>,
     },
     /// It does not, and why.
     Refused(Refusal),
@@ -200,7 +206,7 @@ pub enum VolumeHold {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// It is mounted nowhere that an agent can see.
+    /// No agent sees it mounted.
     pub not_mounted: bool,
     /// For a person.
     pub message: String,
@@ -213,6 +219,32 @@ pub struct HoldEnd {
     pub frozen: Duration,
     /// `Ok` if it stood still from the begin until the release.
     pub held: Result<(), String>,
+}
+
+/// Those who own a volume in the cluster: what they ask for, and what they are told.
+#[async_trait]
+pub trait Owners: Send + Sync {
+    /// What the nearest annotation `stillpoint.io/freeze` asks for. Bounded in time; who cannot be asked asks for nothing.
+    async fn wish(&self, volume: &DiskId) -> Option<FreezeMode>;
+
+    /// Tells them, in the background. Never fails.
+    fn tell(&self, volume: &DiskId, news: News);
+}
+
+/// What became of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It was taken.
+    Taken {
+        /// Its ID.
+        snapshot: SnapshotId,
+        /// What it is worth.
+        worth: Worth,
+        /// What was asked for.
+        mode: FreezeMode,
+    },
+    /// It was not, and why.
+    NotTaken(String),
 }
 
 /// Why no agent could be asked.

@@ -6,11 +6,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent,
+    agent::{NodeAgents, UnixAgent},
     azure::{self, ConnectError},
     config::{self, AgentChoice, ConfigError, Settings},
+    kubernetes::Kubernetes,
     model::ResourceGroup,
-    ports::{Azure, Holder},
+    ports::{Azure, Holder, Owners},
     pv::{self, PvError},
     restore::{self, Memory, RestoreError, Restores, SetVolumeError},
     snapshot::{Process, SnapshotError, Snapshots, Volume},
@@ -18,12 +19,15 @@ use crate::{
 };
 
 /// Opens the locations of one process; what they can share they do.
-#[derive(Default)]
 pub struct AzureLocations {
     process: Arc<Process>,
     memory: Arc<Memory>,
-    holders: Mutex<Vec<(AgentChoice, Arc<dyn Holder>)>>,
+    kubernetes: Arc<Kubernetes>,
+    nodes: Mutex<Vec<(AgentChoice, Node)>>,
 }
+
+/// What freezes for a location, and whom it tells.
+type Node = (Arc<dyn Holder>, Option<Arc<dyn Owners>>);
 
 /// An open location.
 pub struct AzureLocation {
@@ -67,15 +71,31 @@ impl From<SetVolumeError> for LocationError {
 }
 
 impl AzureLocations {
-    /// One holder for each agent, so that its connection is there before the first freeze.
-    fn holder(&self, choice: &AgentChoice) -> Arc<dyn Holder> {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = holders.iter().find(|(known, _)| known == choice) {
-            return Arc::clone(known);
+    /// For a process in that cluster, which is not asked before the first location needs it.
+    pub fn new(kubernetes: Kubernetes) -> Self {
+        Self {
+            process: Arc::default(),
+            memory: Arc::default(),
+            kubernetes: Arc::new(kubernetes),
+            nodes: Mutex::default(),
         }
-        let holder = agent::holder(choice);
-        holders.push((choice.clone(), Arc::clone(&holder)));
-        holder
+    }
+
+    /// One for each choice, so that its connections are there before the first freeze.
+    fn node(&self, choice: &AgentChoice) -> Node {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = nodes.iter().find(|(known, _)| known == choice) {
+            return known.clone();
+        }
+        let node: Node = match choice {
+            AgentChoice::Auto { account } => {
+                let view = self.kubernetes.view(account.clone());
+                (Arc::new(NodeAgents::new(view.clone())), Some(view))
+            }
+            AgentChoice::Unix(path) => (Arc::new(UnixAgent::new(path)), None),
+        };
+        nodes.push((choice.clone(), node.clone()));
+        node
     }
 }
 
@@ -104,13 +124,14 @@ impl Open for AzureLocations {
             .clone()
             .or_else(|| target(&settings));
         let cluster = cluster.ok_or(LocationError::NoCluster)?;
-        let holder = self.holder(&settings.agent);
+        let (holder, owners) = self.node(&settings.agent);
         let location = Arc::new(config::Location::new(settings, cluster));
         let azure: Arc<dyn Azure> = Arc::new(client);
         let snapshots = Snapshots::new(
             location.clone(),
             azure.clone(),
             holder,
+            owners,
             self.process.clone(),
         );
         snapshots.sweep_in_background();
@@ -153,7 +174,7 @@ impl Location for AzureLocation {
             id: request.volume,
             tags: request.tags,
         };
-        let mode = self.snapshots.freeze_mode();
+        let mode = self.snapshots.freeze_mode(&volume.id).await;
         let taken = self.snapshots.take(volume, mode, &cancel).await?;
         Ok(taken.snapshot.to_string())
     }

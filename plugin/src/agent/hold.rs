@@ -44,6 +44,7 @@ impl AgentHold {
         ours: mpsc::Sender<HoldRequest>,
         mut events: Streaming<HoldEvent>,
         disks: &[DiskId],
+        node: &str,
     ) -> Result<Self, String> {
         let event = events
             .message()
@@ -58,7 +59,10 @@ impl AgentHold {
             ours: Some(ours),
             events,
             disks: disks.to_vec(),
-            volumes: disks.iter().map(|disk| outcome(disk, &frozen)).collect(),
+            volumes: disks
+                .iter()
+                .map(|disk| outcome(disk, &frozen, node))
+                .collect(),
             since: Instant::now(),
             end: None,
         })
@@ -141,12 +145,12 @@ impl Hold for AgentHold {
     }
 }
 
-fn outcome(disk: &DiskId, frozen: &Frozen) -> VolumeHold {
+fn outcome(disk: &DiskId, frozen: &Frozen, node: &str) -> VolumeHold {
     let said = frozen.volumes.iter().find(|one| is(&one.volume, disk));
     match said.and_then(|one| one.outcome.as_ref()) {
         Some(Outcome::Frozen(filesystem)) => VolumeHold::Frozen {
             filesystem: filesystem.filesystem.clone(),
-            node: "this host".to_owned(),
+            nodes: vec![node.to_owned()],
         },
         Some(Outcome::Refused(refusal)) => VolumeHold::Refused(Refusal {
             not_mounted: refusal.reason() == Reason::NotMounted,

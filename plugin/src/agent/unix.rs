@@ -7,23 +7,20 @@ use std::{
 
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
-use stillpoint_proto::agent::{
-    Begin, HoldRequest, agent_client::AgentClient, hold_request::Request,
+use stillpoint_proto::agent::agent_client::AgentClient;
+use tokio::net::UnixStream;
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint, Uri},
 };
-use tokio::{net::UnixStream, sync::mpsc, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint, Uri};
 use tower::{ServiceExt as _, service_fn};
 
-use super::hold::AgentHold;
+use super::call;
 use crate::{
     model::DiskId,
     ports::{Hold, Holder, HolderError},
 };
 
-/// How long an agent may take until it has frozen: it first writes back what is dirty, while writers still run. The limit
-/// of the hold counts from the freeze, on the node.
-const BEGIN: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// An agent behind a unix socket.
@@ -53,13 +50,6 @@ impl UnixAgent {
             client: AgentClient::new(channel),
         }
     }
-
-    fn error(&self, message: impl Into<String>) -> HolderError {
-        HolderError::Agent {
-            agent: self.socket.clone(),
-            message: message.into(),
-        }
-    }
 }
 
 #[async_trait]
@@ -70,33 +60,20 @@ impl Holder for UnixAgent {
         volumes: &[DiskId],
         limit: Duration,
     ) -> Result<Box<dyn Hold>, HolderError> {
-        let begin = HoldRequest {
-            request: Some(Request::Begin(Begin {
-                hold_id: hold.to_owned(),
-                volumes: volumes.iter().map(DiskId::to_string).collect(),
-                limit: prost_types::Duration::try_from(limit).ok(),
-            })),
-        };
-        // Our side stays open as long as this sender lives.
-        let (ours, requests) = mpsc::channel(1);
-        ours.send(begin)
-            .await
-            .map_err(|_| self.error("the call ended before it began"))?;
-        let mut client = self.client.clone();
-        let begun = async {
-            let events = client
-                .hold(ReceiverStream::new(requests))
-                .await
-                .map_err(|status| self.error(described(&status)))?
-                .into_inner();
-            AgentHold::begin(ours, events, volumes)
-                .await
-                .map_err(|message| self.error(message))
-        };
-        match timeout(BEGIN, begun).await {
-            Ok(begun) => Ok(Box::new(begun?)),
-            // Dropping the call makes the agent thaw whatever it may have frozen by now.
-            Err(_) => Err(self.error(format!("it did not freeze within {BEGIN:?}"))),
+        let begun = call::begin(
+            &self.client,
+            |requests| Ok(Request::new(requests)),
+            hold,
+            volumes,
+            limit,
+            "this host",
+        );
+        match begun.await {
+            Ok(hold) => Ok(Box::new(hold)),
+            Err(message) => Err(HolderError::Agent {
+                agent: self.socket.clone(),
+                message,
+            }),
         }
     }
 }

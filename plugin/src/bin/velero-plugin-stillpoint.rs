@@ -1,12 +1,13 @@
 //! Wires the plugin together: as Velero starts it, or as a person does.
 
-use std::{env, ffi::OsString, io, process::ExitCode};
+use std::{env, ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use stillpoint_plugin::{
     backup_location::AzureStores,
     by_hand::{Command, Outcome},
     goplugin::{self, Environment, Parent, ServeError},
+    kubernetes::Kubernetes,
     log,
     snapshot_location::AzureLocations,
     velero::{self, ALSO_SERVE, Flags, Served},
@@ -62,7 +63,7 @@ fn serve(
             "unknown level, logging at info"
         );
     }
-    match run(environment, parent, command) {
+    match run(environment, parent, command, flags.kubeconfig) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "plugin cannot serve");
@@ -78,6 +79,7 @@ fn run(
     environment: &Environment,
     parent: Option<Parent>,
     command: &OsString,
+    kubeconfig: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -91,7 +93,8 @@ fn run(
         parent,
         io::stdout(),
         |routes, calls| {
-            let locations = AzureLocations::default();
+            let kubernetes = Kubernetes::new(kubeconfig, calls.afterwards());
+            let locations = AzureLocations::new(kubernetes);
             velero::register(routes, calls, served, command, locations, AzureStores);
         },
     ));

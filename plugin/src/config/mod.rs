@@ -17,7 +17,7 @@ pub use backup_settings::BackupSettings;
 pub use error::ConfigError;
 pub use freeze::FreezeMode;
 pub use location::Location;
-pub use settings::{AgentChoice, Settings};
+pub use settings::{AgentChoice, ServiceAccount, Settings};
 
 #[cfg(test)]
 mod tests;

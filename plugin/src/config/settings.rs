@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     path::PathBuf,
     time::Duration,
 };
@@ -15,9 +16,42 @@ use crate::model::{Sku, Zone};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
     /// The agent of the volume's node, found through Kubernetes.
-    Auto,
+    Auto {
+        /// `agentServiceAccount`: who asks the agents, if not the pod's own account.
+        account: Option<ServiceAccount>,
+    },
     /// One agent on this host, by its socket.
     Unix(PathBuf),
+}
+
+/// A Kubernetes ServiceAccount, written `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ServiceAccount {
+    /// `None` if either is no name of Kubernetes'.
+    pub(crate) fn new(namespace: &str, name: &str) -> Option<Self> {
+        let is_name = |text: &str| {
+            let allowed =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+            (1..=253).contains(&text.len()) && text.chars().all(allowed)
+        };
+        (is_name(namespace) && is_name(name)).then(|| Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// A location's config.
@@ -57,11 +91,11 @@ pub struct Settings {
     pub copy_timeout: Duration,
     /// `convertToCSI`; true.
     pub convert_to_csi: bool,
-    /// `agent`; auto.
+    /// `agent` and `agentServiceAccount`; auto.
     pub agent: AgentChoice,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "resourceGroup",
     "subscriptionId",
     "apiTimeout",
@@ -80,6 +114,7 @@ const KEYS: [&str; 18] = [
     "copyTimeout",
     "convertToCSI",
     "agent",
+    "agentServiceAccount",
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -94,6 +129,8 @@ impl Settings {
         let keys = Keys::of("VolumeSnapshotLocation", config, &KEYS)?;
         let subscription = keys.read("subscriptionId", value::subscription)?;
         let target_subscription = keys.read("targetSubscriptionId", value::subscription)?;
+        let account = keys.read("agentServiceAccount", value::service_account)?;
+        let agent = keys.read("agent", value::agent)?;
         let settings = Self {
             resource_group: keys.read("resourceGroup", value::resource_group)?,
             subscription,
@@ -133,9 +170,10 @@ impl Settings {
                 )?
                 .unwrap_or(Duration::from_secs(600)),
             convert_to_csi: keys.read("convertToCSI", value::boolean)?.unwrap_or(true),
-            agent: keys
-                .read("agent", value::agent)?
-                .unwrap_or(AgentChoice::Auto),
+            agent: match agent.flatten() {
+                Some(socket) => AgentChoice::Unix(socket),
+                None => AgentChoice::Auto { account },
+            },
         };
         keys.needs("subscriptionId", "resourceGroup")?;
         keys.needs("targetSubscriptionId", "targetResourceGroup")?;

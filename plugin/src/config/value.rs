@@ -6,7 +6,7 @@ use std::{
 
 use url::Url;
 
-use super::{AgentChoice, FreezeMode, duration};
+use super::{FreezeMode, ServiceAccount, duration};
 use crate::{
     model::{Sku, Zone},
     tags,
@@ -73,12 +73,21 @@ pub(super) fn freeze(text: &str) -> Parsed<FreezeMode> {
     text.parse().map_err(|_| "auto, required or off".to_owned())
 }
 
-pub(super) fn agent(text: &str) -> Parsed<AgentChoice> {
+/// The path of a socket; none is auto.
+pub(super) fn agent(text: &str) -> Parsed<Option<PathBuf>> {
     match text.split_once(':') {
-        None if text == "auto" => Ok(AgentChoice::Auto),
-        Some(("unix", path)) if path.starts_with('/') => Ok(AgentChoice::Unix(PathBuf::from(path))),
+        None if text == "auto" => Ok(None),
+        Some(("unix", path)) if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
         _ => Err("auto, or unix: and the absolute path of the agent's socket".to_owned()),
     }
+}
+
+pub(super) fn service_account(text: &str) -> Parsed<ServiceAccount> {
+    text.split_once('/')
+        .and_then(|(namespace, name)| ServiceAccount::new(namespace, name))
+        .ok_or_else(|| {
+            "the namespace and name of a ServiceAccount, such as velero/velero".to_owned()
+        })
 }
 
 /// Its lower-case form: Azure takes both, but signs only that.

@@ -49,6 +49,11 @@ impl Calls {
             .map_err(|_| CallError::Panicked)
     }
 
+    /// For work that nobody waits for, such as news of what was done: the end of the process waits for it as for calls.
+    pub fn afterwards(&self) -> TaskTracker {
+        self.running.clone()
+    }
+
     /// Cancelled when the process begins to stop.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop

@@ -70,6 +70,13 @@ pub struct Disk {
     pub properties: DiskProperties,
 }
 
+impl Disk {
+    /// Whether it can be attached to several machines at once.
+    pub fn is_shareable(&self) -> bool {
+        self.properties.max_shares.is_some_and(|most| most > 1)
+    }
+}
+
 /// The properties of a disk that its snapshot does not remember; `None` where Azure reports none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "Azure's own names")]

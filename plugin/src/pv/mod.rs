@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The CSI driver for managed disks.
-const DRIVER: &str = "disk.csi.azure.com";
+pub const DRIVER: &str = "disk.csi.azure.com";
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 const REGION_LABEL: &str = "topology.kubernetes.io/region";
@@ -30,6 +30,9 @@ pub const SNAPSHOT_ANNOTATION: &str = "stillpoint.io/snapshot";
 pub const CONSISTENCY_ANNOTATION: &str = "stillpoint.io/consistency";
 /// Annotation: why.
 pub const REASON_ANNOTATION: &str = "stillpoint.io/consistency-reason";
+
+/// Annotation: the zone that the disk was restored to; none if it has none.
+pub const ZONE_ANNOTATION: &str = "stillpoint.io/zone";
 
 type Object = Map<String, Value>;
 
@@ -179,8 +182,12 @@ fn set_annotations(annotations: &mut Object, disk: &RestoredDisk) {
         SNAPSHOT_ANNOTATION,
         CONSISTENCY_ANNOTATION,
         REASON_ANNOTATION,
+        ZONE_ANNOTATION,
     ] {
         annotations.shift_remove(annotation);
+    }
+    if let Some(zone) = &disk.zone {
+        annotations.insert(ZONE_ANNOTATION.to_owned(), json!(zone.to_string()));
     }
     let Some(origin) = &disk.origin else { return };
     let consistency = origin

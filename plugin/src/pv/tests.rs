@@ -193,6 +193,10 @@ fn a_csi_volume_tells_the_truth_about_another_zone() {
     let annotations = &pv["metadata"]["annotations"];
     assert_eq!(annotations["stillpoint.io/consistency"], "filesystem");
     assert_eq!(annotations["stillpoint.io/consistency-reason"], "held");
+    assert_eq!(
+        annotations["stillpoint.io/zone"],
+        pv["metadata"]["labels"]["topology.kubernetes.io/zone"]
+    );
     assert!(
         annotations["stillpoint.io/snapshot"]
             .as_str()

@@ -69,11 +69,12 @@ async fn target(site: &Snapshots, volume: Volume, alone: bool) -> Result<Target,
         .location
         .disk(&volume.id)
         .map_err(SnapshotError::InvalidVolume)?;
-    // A disk seen attached a moment ago needs no second look; one seen unattached may have been attached since.
+    // A disk seen attached a moment ago needs no second look; one seen unattached may have been attached since, and a
+    // shareable one to more machines.
     let recent = site
         .process
         .recent(&id)
-        .filter(|disk| alone && !disk.attached_to.is_empty());
+        .filter(|disk| alone && !disk.attached_to.is_empty() && !disk.is_shareable());
     let current = recent.is_none();
     let disk = match recent {
         Some(disk) => disk,

@@ -99,13 +99,13 @@ async fn complete(
     })
 }
 
-/// A disk that was attached nowhere must be so still.
+/// A disk that was attached nowhere must be so still; one that several machines can share must not have come to others.
 async fn look_again(site: &Snapshots, target: &Target, standing: &Standing) -> Attachment {
-    let seen_mounted = match standing {
-        Standing::Still { .. } => true,
-        Standing::Moving { mounted, .. } => *mounted,
+    let look = match standing {
+        Standing::Still { .. } => target.disk.is_shareable(),
+        Standing::Moving { mounted, .. } => !mounted && target.is_attached_nowhere(),
     };
-    if seen_mounted || !target.is_attached_nowhere() {
+    if !look {
         return Attachment::Attached;
     }
     match site.azure.disk(&target.disk.id).await {

@@ -13,7 +13,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Frozen.
-    Still { filesystem: String, node: String },
+    Still {
+        filesystem: String,
+        nodes: Vec<String>,
+    },
     /// Not frozen.
     Moving {
         reason: String,
@@ -100,9 +103,9 @@ fn standings(volumes: &[VolumeHold], count: usize) -> Vec<Standing> {
     let mut standings: Vec<_> = volumes
         .iter()
         .map(|volume| match volume {
-            VolumeHold::Frozen { filesystem, node } => Standing::Still {
+            VolumeHold::Frozen { filesystem, nodes } => Standing::Still {
                 filesystem: filesystem.clone(),
-                node: node.clone(),
+                nodes: nodes.clone(),
             },
             VolumeHold::Refused(refusal) => Standing::Moving {
                 reason: refusal.message.clone(),

@@ -27,16 +27,28 @@ pub(super) fn judge(
 ) -> Worth {
     let frozen = end.map_or(Duration::ZERO, |end| end.frozen);
     let (consistency, reason) = match (standing, end.map(|end| &end.held), attachment) {
-        (Standing::Still { .. }, Some(Ok(())), _) if disk.attached_to.len() > 1 => (
+        (Standing::Still { nodes, .. }, Some(Ok(())), _)
+            if disk.attached_to.len() > nodes.len() =>
+        {
+            (
+                Consistency::Crash,
+                format!(
+                    "attached to {} machines, and only {} of them held it",
+                    disk.attached_to.len(),
+                    nodes.len()
+                ),
+            )
+        }
+        (Standing::Still { .. }, Some(Ok(())), Attachment::Changed(change)) => (
             Consistency::Crash,
-            format!(
-                "attached to {} machines, and only one of them held it",
-                disk.attached_to.len()
-            ),
+            format!("frozen, but not wherever it was attached: {change}"),
         ),
-        (Standing::Still { filesystem, node }, Some(Ok(())), _) => (
+        (Standing::Still { filesystem, nodes }, Some(Ok(())), _) => (
             Consistency::Filesystem,
-            format!("{filesystem} on {node} held from before the PUT until Succeeded"),
+            format!(
+                "{filesystem} on {} held from before the PUT until Succeeded",
+                nodes.join(" and ")
+            ),
         ),
         (Standing::Still { .. }, Some(Err(reason)), _) => (
             Consistency::Crash,
@@ -64,10 +76,21 @@ pub(super) fn judge(
     }
 }
 
-/// What a second look at a disk says that was attached nowhere at the first.
+/// What a second look at a disk says.
 pub(super) fn attachment(before: &Disk, after: &Disk) -> Attachment {
+    let is_new = |machine: &String| {
+        let known = before.attached_to.iter();
+        !known
+            .into_iter()
+            .any(|old| old.eq_ignore_ascii_case(machine))
+    };
     if before.unique_id != after.unique_id {
         Attachment::Changed("the disk was replaced by another meanwhile".to_owned())
+    } else if !before.attached_to.is_empty() {
+        match after.attached_to.iter().find(|machine| is_new(machine)) {
+            Some(machine) => Attachment::Changed(format!("it was attached to {machine} meanwhile")),
+            None => Attachment::Attached,
+        }
     } else if after.attached_to.is_empty() {
         Attachment::Nowhere
     } else {

@@ -41,7 +41,7 @@ pub use process::Process;
 use crate::{
     config::{FreezeMode, Location},
     model::{Disk, DiskId, Sku, SnapshotId, Worth},
-    ports::{Azure, Holder},
+    ports::{Azure, Holder, News, Owners},
 };
 
 /// The snapshots of one location.
@@ -50,6 +50,7 @@ pub struct Snapshots {
     location: Arc<Location>,
     azure: Arc<dyn Azure>,
     holder: Arc<dyn Holder>,
+    owners: Option<Arc<dyn Owners>>,
     process: Arc<Process>,
 }
 
@@ -88,19 +89,29 @@ impl Snapshots {
         location: Arc<Location>,
         azure: Arc<dyn Azure>,
         holder: Arc<dyn Holder>,
+        owners: Option<Arc<dyn Owners>>,
         process: Arc<Process>,
     ) -> Self {
         Self {
             location,
             azure,
             holder,
+            owners,
             process,
         }
     }
 
-    /// The freeze mode of the location.
-    pub fn freeze_mode(&self) -> FreezeMode {
-        self.location.settings.freeze
+    /// The freeze mode of a volume: the location's, unless its owners ask for another.
+    pub async fn freeze_mode(&self, volume: &str) -> FreezeMode {
+        let mode = self.location.settings.freeze;
+        let (Some(owners), Ok(disk)) = (&self.owners, self.location.disk(volume)) else {
+            return mode;
+        };
+        // Nothing changes `required`.
+        if mode == FreezeMode::Required {
+            return mode;
+        }
+        mode.overridden_by(owners.wish(&disk).await)
     }
 
     /// What Velero keeps of a volume.
@@ -112,6 +123,10 @@ impl Snapshots {
             .location
             .disk(volume)
             .map_err(SnapshotError::InvalidVolume)?;
+        // Velero asks for the snapshot next.
+        if self.location.settings.freeze != FreezeMode::Off {
+            self.holder.expect(&id);
+        }
         let disk = self.look_up(&id).await?;
         let sku = disk.properties.sku.clone();
         let provisioned = sku.copies_in_background();
@@ -148,7 +163,19 @@ impl Snapshots {
         freeze: FreezeMode,
         cancel: &CancellationToken,
     ) -> Vec<Result<Taken, SnapshotError>> {
-        create::run(self, volumes, freeze, cancel).await
+        let disks: Vec<_> = volumes
+            .iter()
+            .map(|volume| self.location.disk(&volume.id))
+            .collect();
+        let results = create::run(self, volumes, freeze, cancel).await;
+        if let Some(owners) = &self.owners {
+            for (disk, result) in disks.iter().zip(&results) {
+                if let Ok(disk) = disk {
+                    owners.tell(disk, news(result, freeze));
+                }
+            }
+        }
+        results
     }
 
     /// Deletes a snapshot; gone already is success.
@@ -168,6 +195,17 @@ impl Snapshots {
             .disk(id)
             .await
             .map_err(|error| SnapshotError::of_disk(id, error))
+    }
+}
+
+fn news(result: &Result<Taken, SnapshotError>, mode: FreezeMode) -> News {
+    match result {
+        Ok(taken) => News::Taken {
+            snapshot: taken.snapshot.clone(),
+            worth: taken.worth.clone(),
+            mode,
+        },
+        Err(error) => News::NotTaken(error.to_string()),
     }
 }
 

@@ -24,8 +24,9 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts an agent for `kubelet` that keeps its files in `directory`, and waits for its socket.
-    pub fn start(kubelet: &Kubelet, directory: &Path) -> Result<Self> {
+    /// Starts an agent for `kubelet` that keeps its files in `directory`, and waits for its socket. With a kubeconfig it
+    /// is of that cluster too, listening on loopback.
+    pub fn start(kubelet: &Kubelet, directory: &Path, kubeconfig: Option<&Path>) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
 
         std::fs::create_dir_all(directory)?;
@@ -42,6 +43,8 @@ impl Agent {
             .arg(directory.join("agent.sock"))
             // It is of no cluster, even where this runs in a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
+            .args(kubeconfig.map(|_| "--listen=127.0.0.1:0"))
+            .args(kubeconfig.map(|path| format!("--kubeconfig={}", path.display())))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

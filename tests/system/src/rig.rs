@@ -76,8 +76,14 @@ impl Rig {
 
     /// Starts the agent, again if there was one: on the same journal and socket.
     pub fn start_agent(&mut self) -> Result<&mut Agent> {
+        self.start_agent_of(None)
+    }
+
+    /// The same in the cluster of that kubeconfig.
+    pub fn start_agent_of(&mut self, kubeconfig: Option<&Path>) -> Result<&mut Agent> {
         self.agent = None;
-        let agent = Agent::start(&self.kubelet, &self.directory.path().join("agent"))?;
+        let directory = self.directory.path().join("agent");
+        let agent = Agent::start(&self.kubelet, &directory, kubeconfig)?;
         Ok(self.agent.insert(agent))
     }
 
@@ -144,7 +150,16 @@ impl Rig {
 
     /// Starts the plugin as Velero does.
     pub async fn plugin(&self) -> Result<Plugin> {
-        let host = Host::new(programs::program(programs::PLUGIN)?).argument("--log-level=debug");
+        self.plugin_of(None).await
+    }
+
+    /// The same for a Velero server that was given that kubeconfig.
+    pub async fn plugin_of(&self, kubeconfig: Option<&Path>) -> Result<Plugin> {
+        let mut host =
+            Host::new(programs::program(programs::PLUGIN)?).argument("--log-level=debug");
+        if let Some(path) = kubeconfig {
+            host = host.argument(format!("--kubeconfig={}", path.display()));
+        }
         Ok(host.start().await?)
     }
 

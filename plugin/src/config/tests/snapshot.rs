@@ -21,7 +21,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.copy_timeout, Duration::from_secs(600));
     assert_eq!(settings.incremental, None);
     assert!(settings.convert_to_csi);
-    assert_eq!(settings.agent, AgentChoice::Auto);
+    assert_eq!(settings.agent, AgentChoice::Auto { account: None });
     assert_eq!(
         parse(&[("freeze", ""), ("apiTimeout", "")]).unwrap(),
         settings
@@ -63,6 +63,12 @@ fn every_key_is_read() {
         settings.agent,
         AgentChoice::Unix("/run/stillpoint/agent.sock".into())
     );
+    let account = parse(&[("agentServiceAccount", "backup/velero-server")]).unwrap();
+    let account = match account.agent {
+        AgentChoice::Auto { account } => account.map(|account| account.to_string()),
+        AgentChoice::Unix(path) => panic!("{}", path.display()),
+    };
+    assert_eq!(account.as_deref(), Some("backup/velero-server"));
     let cluster = ResourceGroup {
         subscription: "s".to_owned(),
         name: "rg".to_owned(),
@@ -119,6 +125,8 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("caCert", "/etc/ca.pem", "PEM"),
         ("agent", "unix:relative", "unix:"),
         ("agent", "tcp:1", "unix:"),
+        ("agentServiceAccount", "velero", "velero/velero"),
+        ("agentServiceAccount", "Velero/a", "velero/velero"),
         ("copyTimeout", "soon", "0s to 168h"),
     ] {
         let error = parse(&[(key, value)]).unwrap_err().to_string();

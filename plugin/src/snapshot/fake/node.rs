@@ -21,6 +21,8 @@ pub(crate) struct Node {
     /// Holds that last.
     pub(crate) frozen: usize,
     still: Vec<DiskId>,
+    /// How many more nodes the volumes are on, all with agents that hold them.
+    pub(crate) more: usize,
     /// Volumes that are not frozen, and why.
     pub(crate) refuses: HashMap<DiskId, Refusal>,
     /// No agent answers.
@@ -65,7 +67,7 @@ impl Holder for World {
             Some(refusal) => VolumeHold::Refused(refusal.clone()),
             None => VolumeHold::Frozen {
                 filesystem: "ext4".to_owned(),
-                node: "node-1".to_owned(),
+                nodes: (1..=1 + node.more).map(|n| format!("node-{n}")).collect(),
             },
         };
         let outcomes: Vec<_> = volumes.iter().map(outcome).collect();

@@ -194,3 +194,25 @@ async fn a_disk_on_two_machines_is_not_held_by_one() {
     let taken = expect(&world, take(&world, Auto).await, Consistency::Crash);
     assert!(taken.worth.reason.contains("2 machines"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_on_two_machines_is_held_by_both_unless_a_third_comes() {
+    for attaches in [false, true] {
+        let mut shared = crate::model::Disk {
+            attached_to: vec!["a".into(), "b".into()],
+            ..disk("data")
+        };
+        shared.properties.max_shares = Some(3);
+        let world = World::with([shared]);
+        world.node.lock().unwrap().more = 1;
+        world.lock().attaches_at_put = attaches;
+        let taken = take(&world, Auto).await;
+        if attaches {
+            let taken = expect(&world, taken, Consistency::Crash);
+            assert!(taken.worth.reason.contains("meanwhile"));
+        } else {
+            let taken = expect(&world, taken, Consistency::Filesystem);
+            assert!(taken.worth.reason.contains("node-1 and node-2"));
+        }
+    }
+}

@@ -37,6 +37,7 @@ fn site(world: &World, config: &[(&str, &str)]) -> Snapshots {
         Arc::new(location),
         Arc::new(world.clone()),
         Arc::new(world.clone()),
+        None,
         process,
     )
 }

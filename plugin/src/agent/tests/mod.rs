@@ -1,11 +1,15 @@
 //! The client against a small agent that keeps the contract, and breaks it when told.
 
+mod nodes;
+
 use std::{
     path::PathBuf,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use async_trait::async_trait;
 use futures::Stream;
 use stillpoint_proto::agent::{
     self as proto, Frozen, FrozenFilesystem, HoldEvent, HoldRequest, Thawed, VolumeFreeze,
@@ -21,7 +25,10 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
-use crate::ports::VolumeHold;
+use crate::{
+    model::DiskId,
+    ports::{Hold, Holder, VolumeHold},
+};
 
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Behaviour {
@@ -46,6 +53,8 @@ enum Behaviour {
 #[derive(Clone, Default)]
 struct FakeAgent {
     behaviour: Behaviour,
+    /// What callers must show; nothing at a unix socket.
+    token: Option<String>,
     frozen: Arc<Mutex<usize>>,
     begun: Arc<Mutex<Vec<proto::Begin>>>,
 }
@@ -118,6 +127,16 @@ fn thaws(begin: &proto::Begin, held: bool) -> Thawed {
 }
 
 impl FakeAgent {
+    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let shown = request.metadata().get("authorization");
+        let expected = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        if expected.as_deref() == shown.and_then(|value| value.to_str().ok()) {
+            Ok(())
+        } else {
+            Err(Status::unauthenticated("not a token of this cluster"))
+        }
+    }
+
     async fn serve(
         self,
         mut asked: Streaming<HoldRequest>,
@@ -171,6 +190,7 @@ impl Agent for FakeAgent {
         &self,
         asked: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Events>, Status> {
+        self.admit(&asked)?;
         if self.behaviour == Behaviour::RefusesCall {
             return Err(Status::permission_denied("uid 1000 is not the agent's"));
         }
@@ -195,9 +215,10 @@ impl Agent for FakeAgent {
 
     async fn status(
         &self,
-        _: Request<proto::StatusRequest>,
+        asked: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusResponse>, Status> {
-        Err(Status::unimplemented(""))
+        self.admit(&asked)?;
+        Ok(Response::new(proto::StatusResponse::default()))
     }
 }
 
@@ -226,7 +247,7 @@ impl Running {
     }
 
     fn holder(&self) -> Arc<dyn Holder> {
-        holder(&AgentChoice::Unix(self.path.clone()))
+        Arc::new(UnixAgent::new(&self.path))
     }
 
     /// Polls until nothing is frozen.
@@ -265,7 +286,7 @@ async fn a_hold_lasts_until_its_release() {
     assert_eq!(*running.agent.frozen.lock().unwrap(), 1);
     let frozen = VolumeHold::Frozen {
         filesystem: "xfs".to_owned(),
-        node: "this host".to_owned(),
+        nodes: vec!["this host".to_owned()],
     };
     assert_eq!(hold.volumes()[0], frozen);
     for (place, not_mounted) in [(1, true), (2, false)] {
@@ -336,7 +357,7 @@ async fn an_agent_whose_process_ends_does_not_hold() {
     let agent = FakeAgent::default();
     listen(&agent, &path);
     drop(guard);
-    let mut hold = holder(&AgentChoice::Unix(path))
+    let mut hold = UnixAgent::new(&path)
         .hold("h1", &[disk("data")], LIMIT)
         .await
         .unwrap();
@@ -392,7 +413,7 @@ async fn errors_name_the_socket_and_the_reason() {
         let socket = format!("unix:{}", running.path.display());
         assert!(error.contains(&socket) && error.contains(reason), "{error}");
     }
-    let nowhere = holder(&AgentChoice::Unix("/nonexistent/agent.sock".into()));
+    let nowhere = UnixAgent::new("/nonexistent/agent.sock".as_ref());
     let error = nowhere
         .hold("h1", &[disk("data")], LIMIT)
         .await
@@ -403,17 +424,13 @@ async fn errors_name_the_socket_and_the_reason() {
         error.contains("unix:/nonexistent/agent.sock") && error.contains("No such file"),
         "{error}"
     );
-    let auto = holder(&AgentChoice::Auto)
-        .hold("h1", &[disk("data")], LIMIT)
-        .await;
-    assert!(matches!(auto, Err(HolderError::NoAgent(_))));
 }
 
 #[tokio::test]
 async fn an_agent_that_came_later_or_came_back_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.sock");
-    let holder = holder(&AgentChoice::Unix(path.clone()));
+    let holder = UnixAgent::new(&path);
     assert!(holder.hold("h0", &[disk("data")], LIMIT).await.is_err());
     for round in ["h1", "h2"] {
         let running = FakeAgent::default();

@@ -1,0 +1,131 @@
+//! The way to Kubernetes' API, and who we are there.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::config::ServiceAccount;
+
+/// Where a pod's service account is mounted.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// In every pod.
+const HOST: &str = "KUBERNETES_SERVICE_HOST";
+/// Where the agents' Leases are, if not in Velero's namespace.
+const NAMESPACE_VARIABLE: &str = "STILLPOINT_NAMESPACE";
+/// Velero's, and its account's name, where nobody tells.
+pub(super) const NAMESPACE: &str = "velero";
+const CONNECT: Duration = Duration::from_secs(2);
+/// On a watch the API server says something every minute.
+const SILENCE: Duration = Duration::from_secs(100);
+
+/// Why Kubernetes cannot be asked at all.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    #[error(
+        "no Kubernetes is configured: expected a pod with a service account, `--kubeconfig` of Velero's server, or KUBECONFIG"
+    )]
+    Nowhere,
+    #[error("kubeconfig {}: {source}; set by `--kubeconfig` of Velero's server, or KUBECONFIG", .path.display())]
+    Kubeconfig {
+        path: PathBuf,
+        source: kube::config::KubeconfigError,
+    },
+    #[error("KUBECONFIG: {0}")]
+    Environment(#[source] kube::config::KubeconfigError),
+    #[error("the service account in {TOKEN}: {0}")]
+    InCluster(#[from] kube::config::InClusterError),
+    #[error("the client of Kubernetes: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// A way to the API.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    /// Of the agents' Leases.
+    pub(super) namespace: String,
+    /// Ours, if we are in a pod.
+    pub(super) account: Option<ServiceAccount>,
+}
+
+impl Connection {
+    /// Asks nothing yet.
+    pub(super) async fn new(kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
+        let (mut config, home, account) = if let Some(path) = kubeconfig {
+            let failed = |source| ConnectError::Kubeconfig {
+                path: path.to_owned(),
+                source,
+            };
+            let read = Kubeconfig::read_from(path).map_err(failed)?;
+            (outside(read).await.map_err(failed)?, None, None)
+        } else if env::var_os(HOST).is_some() && Path::new(TOKEN).exists() {
+            let config = Config::incluster()?;
+            let home = config.default_namespace.clone();
+            let token = tokio::fs::read_to_string(TOKEN).await;
+            (config, Some(home), token.ok().as_deref().and_then(subject))
+        } else {
+            let read = Kubeconfig::from_env().map_err(ConnectError::Environment)?;
+            let read = read.ok_or(ConnectError::Nowhere)?;
+            let config = outside(read).await.map_err(ConnectError::Environment)?;
+            (config, None, None)
+        };
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(SILENCE);
+        // Each call has its own limit, and its own way to try again.
+        config.default_retry = false;
+        let named = env::var(NAMESPACE_VARIABLE).ok();
+        let named = named.filter(|namespace| !namespace.is_empty());
+        Ok(Self {
+            client: Client::try_from(config)?,
+            namespace: named.or(home).unwrap_or_else(|| NAMESPACE.to_owned()),
+            account,
+        })
+    }
+}
+
+async fn outside(read: Kubeconfig) -> Result<Config, kube::config::KubeconfigError> {
+    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await
+}
+
+/// The account that a service account's token is for.
+fn subject(token: &str) -> Option<ServiceAccount> {
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: String,
+    }
+    let claims = token.trim().split('.').nth(1)?;
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: Claims = serde_json::from_slice(&claims).ok()?;
+    let account = claims.sub.strip_prefix("system:serviceaccount:")?;
+    let (namespace, name) = account.split_once(':')?;
+    ServiceAccount::new(namespace, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mounted_token_tells_whose_it_is() {
+        let token = |claims: &str| format!("e30.{}.c2ln\n", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let ours = token(r#"{"sub":"system:serviceaccount:backup:velero-server","exp":1}"#);
+        let expected = ServiceAccount::new("backup", "velero-server");
+        assert_eq!(subject(&ours), expected);
+        for other in [
+            token(r#"{"sub":"alice"}"#),
+            token("{}"),
+            "opaque".to_owned(),
+        ] {
+            assert_eq!(subject(&other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Kubernetes, as far as a snapshot needs it: where volumes are mounted, which agents are there, what owners ask for and
+//! are told.
+//!
+//! ```text
+//!  first Init ─► client ─► PVs and VolumeAttachments: listed, then watched ─► known for as long as the process lives
+//!                   └────► token for the agents, renewed ahead
+//! ```
+//!
+//! Before the first Init with `agent: auto` nothing of it exists. Nothing here lies between a freeze and its thaw.
+
+mod attachment;
+mod connect;
+mod follow;
+mod lease;
+mod news;
+mod pod;
+mod store;
+mod token;
+mod view;
+mod volume;
+mod wish;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::{core::v1::PersistentVolume, storage::v1::VolumeAttachment};
+use kube::{Api, Client};
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
+
+use self::{
+    attachment::Attachment, connect::Connection, lease::Leases, pod::Pods, store::Store,
+    token::Tokens, volume::Volume,
+};
+use crate::config::ServiceAccount;
+
+pub use view::View;
+
+/// For one look-up before a freeze.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The cluster of this process; nothing of it exists before it is needed.
+pub struct Kubernetes {
+    kubeconfig: Option<PathBuf>,
+    /// What is still to be done when the process is asked to end.
+    afterwards: TaskTracker,
+    cluster: OnceCell<Result<Arc<Cluster>, String>>,
+}
+
+/// A cluster that can be asked.
+struct Cluster {
+    client: Client,
+    volumes: Arc<Store<Volume>>,
+    attachments: Arc<Store<Attachment>>,
+    leases: Leases,
+    pods: Pods,
+    own_account: Option<ServiceAccount>,
+    tokens: Mutex<HashMap<ServiceAccount, Arc<Tokens>>>,
+}
+
+impl Kubernetes {
+    /// The cluster that Velero's `--kubeconfig` names, or this pod's, or `KUBECONFIG`'s. Work that nobody waits for is
+    /// given to `afterwards`.
+    pub fn new(kubeconfig: Option<PathBuf>, afterwards: TaskTracker) -> Self {
+        Self {
+            kubeconfig,
+            afterwards,
+            cluster: OnceCell::new(),
+        }
+    }
+
+    /// A view of it for those whose agents admit `account`; this pod's own if none is given. Gets ready in the background.
+    pub fn view(self: &Arc<Self>, account: Option<ServiceAccount>) -> Arc<View> {
+        let view = Arc::new(View::new(Arc::clone(self), account));
+        let prepared = Arc::clone(&view);
+        tokio::spawn(async move { prepared.prepare().await });
+        view
+    }
+
+    /// # Errors
+    /// The reason, if there is no configuration that can be used; it stays so for the process.
+    async fn cluster(&self) -> Result<Arc<Cluster>, String> {
+        let connect = async || match Connection::new(self.kubeconfig.as_deref()).await {
+            Ok(connection) => Ok(Cluster::begin(connection)),
+            Err(error) => Err(error.to_string()),
+        };
+        self.cluster.get_or_init(connect).await.clone()
+    }
+}
+
+impl Cluster {
+    /// Begins to follow what happens in the cluster.
+    fn begin(connection: Connection) -> Arc<Self> {
+        let Connection {
+            client,
+            namespace,
+            account,
+        } = connection;
+        let volumes = Arc::new(Store::new("PersistentVolumes"));
+        let attachments = Arc::new(Store::new("VolumeAttachments"));
+        let all: Api<PersistentVolume> = Api::all(client.clone());
+        tokio::spawn(follow::follow(all, Arc::clone(&volumes), Volume::of));
+        let all: Api<VolumeAttachment> = Api::all(client.clone());
+        tokio::spawn(follow::follow(
+            all,
+            Arc::clone(&attachments),
+            Attachment::of,
+        ));
+        Arc::new(Self {
+            leases: Leases::new(client.clone(), namespace),
+            pods: Pods::new(client.clone()),
+            client,
+            volumes,
+            attachments,
+            own_account: account,
+            tokens: Mutex::default(),
+        })
+    }
+
+    /// The tokens of that account, or of our own.
+    fn tokens(&self, account: Option<&ServiceAccount>) -> Arc<Tokens> {
+        let account = account.or(self.own_account.as_ref());
+        let account = account.cloned().unwrap_or_else(|| ServiceAccount {
+            namespace: connect::NAMESPACE.to_owned(),
+            name: connect::NAMESPACE.to_owned(),
+        });
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Tokens::new(self.client.clone(), account.clone()));
+        Arc::clone(tokens.entry(account.clone()).or_insert_with(new))
+    }
+}
+
+/// Why Kubernetes did not answer, on one line.
+fn described(error: &kube::Error) -> String {
+    match error {
+        // Its Display repeats everything in the form of Debug.
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => crate::error::report(other),
+    }
+}
+
+/// An answer within [`PATIENCE`], or the reason why there is none.
+async fn patiently<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer.map_err(|error| described(&error)),
+        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+    }
+}
