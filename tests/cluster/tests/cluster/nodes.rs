@@ -88,6 +88,10 @@ async fn pod_runs_in_the_zone_of_its_volume() {
     let file = cluster.directory().join("from-the-pod");
     let command = ["touch", file.to_str().unwrap()];
     let process = pods.exec("shop", command, &AttachParams::default()).await;
-    process.unwrap().join().await.unwrap();
+    // Its end has to be taken before it is joined, or there may be nobody left to tell.
+    let mut process = process.unwrap();
+    let status = process.take_status().unwrap().await.unwrap();
+    assert_eq!(status.status.as_deref(), Some("Success"), "{status:?}");
+    process.join().await.unwrap();
     assert!(file.exists(), "{command:?} ran elsewhere, or not at all");
 }
