@@ -4,10 +4,11 @@ use std::{
     fs,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use http::Method;
-use stillpoint_lab::host::{Host, ObjectStore, Plugin};
+use stillpoint_lab::host::{Entry, Host, ObjectStore, Plugin};
 use stillpoint_system::{
     blob::{
         Account, Azurite, Client, Proxy,
@@ -113,16 +114,16 @@ impl Opened {
         Ok(Self { plugin, store })
     }
 
-    /// With which credential it says that it opened the account last.
-    pub(crate) fn credential(&self) -> String {
-        let entries = self.plugin.logs().entries();
-        let opened = entries
-            .iter()
-            .rfind(|entry| entry.message == "storage account opened");
-        opened
-            .and_then(|entry| entry.field("credential"))
-            .unwrap_or_default()
-            .to_owned()
+    /// What it said of the account that it opened last.
+    pub(crate) async fn said(&self, field: &str) -> String {
+        let opened = |entry: &Entry| entry.message == "storage account opened";
+        let logs = self.plugin.logs();
+        // The answer to Init may be here before the log.
+        assert!(logs.find(Duration::from_secs(10), opened).await.is_some());
+        let entries = logs.entries();
+        let last = entries.iter().rfind(|entry| opened(entry));
+        let said = last.and_then(|entry| entry.field(field));
+        said.unwrap_or_default().to_owned()
     }
 }
 

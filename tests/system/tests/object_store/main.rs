@@ -1,8 +1,16 @@
 //! The plugin's ObjectStore as a process, on a real blob server.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod azure;
+mod fetch;
 mod fixture;
 
+mod authentication;
 mod download;
+mod errors;
 mod interrupted;
+mod managed;
+mod rotation;
+mod secrets;
+mod signed_url;
 mod upload;
