@@ -13,4 +13,5 @@ mod managed;
 mod rotation;
 mod secrets;
 mod signed_url;
+mod small_calls;
 mod upload;

@@ -1,5 +1,7 @@
 //! Keys that are replaced while the plugin runs.
 
+use std::time::Duration;
+
 use http::Method;
 use stillpoint_lab::{KeyName, Settings};
 use stillpoint_system::{
@@ -114,6 +116,18 @@ async fn key_of_a_file_is_read_again() {
     };
     let (read, ()) = tokio::join!(store.read(container, "k"), rotation);
     assert!(read.unwrap() == content);
+
+    // A file that is gone by then is no reason to do nothing but for what the old key refuses.
+    std::fs::remove_file(setup.directory.path().join("cloud")).unwrap();
+    assert!(store.read(container, "k").await.unwrap() == content);
+    rotate(&mut azurite);
+    let error = store.read(container, "k").await.unwrap_err();
+    told(&error, &["k in container", "rotated", "403"]);
+    let logs = opened.plugin.logs();
+    let said = logs.find(Duration::from_secs(10), |entry| {
+        entry.message.ends_with("cannot be read again")
+    });
+    assert!(said.await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +187,7 @@ async fn signed_url_after_a_rotation_works() {
     setup.file("cloud", &format!("{KEY}={}\n", new.key()));
     as_azure_says_it(setup);
     for opened in [&listed, &named] {
-        let lifetime = std::time::Duration::from_secs(600);
+        let lifetime = Duration::from_secs(600);
         let url = opened.store.signed_url(container, "k", lifetime).await;
         let (status, content) = fetch(setup, &url.unwrap()).await;
         assert_eq!((status, &*content), (200, &b"content"[..]));
@@ -207,4 +221,35 @@ async fn account_that_allows_its_keys_no_more_is_reached_by_entra() {
         &put.await.unwrap_err(),
         &["named in container", "does not allow its keys", "`useAAD`"],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_that_is_refused_is_replaced_once_by_all_that_need_it() {
+    let Some(azure) = Azure::start().await else {
+        return;
+    };
+    let setup = &azure.setup;
+    let opened = azure.open(&[("useAAD", "true"), BLOCKS]).await.unwrap();
+    azure.lab.revoke_tokens();
+    azure.lab.clear_requests();
+    let refusal = Refusal::new(401, "InvalidAuthenticationInfo");
+    for action in [Action::Stall, Action::Refuse(refusal)] {
+        let fault = Fault::new(action).query("comp=block");
+        setup.proxy.arm(fault.times(16));
+    }
+    let content = bytes(16 * MIB + 1);
+    let release = async {
+        until(|| (setup.about(&Method::PUT, "/k").len() == 16).then_some(()))
+            .await
+            .unwrap();
+        setup.proxy.clear_faults();
+    };
+    let put = opened.store.put(&setup.container, "k", &content[..]);
+    let (put, ()) = tokio::join!(put, release);
+    put.unwrap();
+    let blob = setup.direct.get(&setup.container, "k").await.unwrap();
+    assert!(blob.unwrap() == content);
+    let requests = azure.lab.requests();
+    let logins = requests.iter().filter(|it| it.path.contains("oauth2"));
+    assert_eq!(logins.count(), 1);
 }

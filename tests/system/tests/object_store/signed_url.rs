@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use stillpoint_system::blob::proxy::{Action, Fault, Refusal};
 use tonic::Code;
 use url::Url;
 
@@ -48,6 +49,12 @@ async fn is_good(opened: &Opened, setup: &Setup) {
             .await
             .unwrap();
     }
+    let mut names = NAMES;
+    names.sort_unstable();
+    let there = setup.direct.list(&setup.container, "").await.unwrap();
+    assert_eq!(there, names);
+    let listed = opened.store.objects(&setup.container, "").await;
+    assert_eq!(listed.unwrap(), names);
     for key in NAMES {
         let url = signed(opened, setup, key, MINUTES).await;
         let (status, content) = fetch(setup, &url).await;
@@ -130,14 +137,23 @@ async fn url_by_a_delegation_key_is_good_for_a_week_at_most() {
     ];
     told(&error, &parts);
 
-    // One key is lent for many URLs.
+    // One key is lent for many URLs, and another when Azure took it back.
+    let lent = || {
+        let requests = setup.proxy.requests();
+        let lent = requests
+            .iter()
+            .filter(|it| it.parameter("comp") == Some("userdelegationkey"));
+        lent.count()
+    };
     setup.proxy.clear_requests();
     for key in NAMES {
         signed(&opened, setup, key, MINUTES).await;
     }
-    let requests = setup.proxy.requests();
-    let lent = requests
-        .iter()
-        .filter(|it| it.parameter("comp") == Some("userdelegationkey"));
-    assert_eq!(lent.count(), 0);
+    assert_eq!(lent(), 0);
+    let refusal = Refusal::new(403, "AuthenticationFailed");
+    let taken_back = Fault::new(Action::Refuse(refusal)).query("sig=");
+    setup.proxy.arm(taken_back);
+    let url = signed(&opened, setup, NAMES[0], MINUTES).await;
+    assert_eq!(fetch(setup, &url).await.0, 200);
+    assert_eq!(lent(), 1);
 }

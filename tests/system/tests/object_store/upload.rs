@@ -149,6 +149,6 @@ async fn memory_does_not_grow_with_the_object_nor_with_the_servers_slowness() {
     let blob = setup.direct.head(&setup.container, "k").await.unwrap();
     assert!(blob.unwrap().size >= SIZE as u64);
     let peak = opened.plugin.usage().unwrap().peak_resident;
-    println!("MEM {before} {peak}");
+
     assert!(peak - before < MOST, "from {before} to {peak} bytes");
 }
