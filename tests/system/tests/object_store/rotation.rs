@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use http::Method;
 use stillpoint_lab::{KeyName, Settings};
 use stillpoint_system::{
@@ -39,6 +40,21 @@ fn as_azure_says_it(setup: &Setup) {
     setup.proxy.arm(Fault::new(code).always());
 }
 
+/// Holds the blocks of `k` until 16 are on their way, so that none is refused before the last was sent. Then they meet
+/// this, and what is sent later meets no fault.
+fn all_blocks_at_once(setup: &Setup, then: Option<Action>) -> impl Future<Output = ()> {
+    for action in std::iter::once(Action::Stall).chain(then) {
+        let fault = Fault::new(action).query("comp=block");
+        setup.proxy.arm(fault.always());
+    }
+    async {
+        until(|| (setup.about(&Method::PUT, "/k").len() == 16).then_some(()))
+            .await
+            .unwrap();
+        setup.proxy.clear_faults();
+    }
+}
+
 const BLOCKS: (&str, &str) = ("blockSizeInBytes", "1048576");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,17 +75,9 @@ async fn listed_key_that_was_replaced_is_listed_once_by_all_that_need_it() {
     regenerated.unwrap();
     azure.lab.clear_requests();
     azure.setup.proxy.clear_requests();
-    // All blocks are on their way before the first is refused.
-    let stall = Fault::new(Action::Stall).query("comp=block").always();
-    azure.setup.proxy.arm(stall);
     let content = bytes(16 * MIB + 1);
-    let release = async {
-        until(|| (azure.setup.about(&Method::PUT, "/k").len() == 16).then_some(()))
-            .await
-            .unwrap();
-        azure.setup.proxy.clear_faults();
-    };
-    let (put, ()) = tokio::join!(store.put(container, "k", &content[..]), release);
+    let put = store.put(container, "k", &content[..]);
+    let (put, ()) = tokio::join!(put, all_blocks_at_once(&azure.setup, None));
     put.unwrap();
     assert_eq!(azure.lists_of_keys(), 1);
     let direct = azurite.client().unwrap();
@@ -142,11 +150,14 @@ async fn key_that_is_wrong_is_one_error_after_one_look() {
     rotate(&mut azurite);
     as_azure_says_it(&azure.setup);
     azure.lab.clear_requests();
-    let content = bytes(3 * MIB);
+    let content = bytes(16 * MIB + 1);
     for opened in [&listed, &named] {
-        azure.setup.proxy.clear_requests();
+        let setup = &azure.setup;
+        setup.proxy.clear_requests();
         let store = &opened.store;
-        let error = store.put(container, "k", &content[..]).await.unwrap_err();
+        let put = store.put(container, "k", &content[..]);
+        let (put, ()) = tokio::join!(put, all_blocks_at_once(setup, None));
+        let error = put.unwrap_err();
         assert_eq!(error.code(), Code::PermissionDenied);
         told(
             &error,
@@ -158,14 +169,33 @@ async fn key_that_is_wrong_is_one_error_after_one_look() {
                 "`storageAccountKeyEnvVar`",
             ],
         );
-        let blocks = azure.setup.about(&Method::PUT, "/k").len();
-        assert!(blocks <= 6, "{blocks} requests of three blocks");
+        // What was on its way with the new look's result, and nothing again.
+        let blocks = setup.about(&Method::PUT, "/k").len();
+        assert!(blocks <= 17, "{blocks} requests of 17 blocks");
+        as_azure_says_it(setup);
         let error = store.read(container, "k").await.unwrap_err();
         told(&error, &["k in container", "403", "regenerated"]);
         let error = store.objects(container, "").await.unwrap_err();
         told(&error, &[container, "403", "regenerated"]);
     }
     assert_eq!(azure.lists_of_keys(), 3, "one for each call");
+
+    // Of calls that are refused together one looks.
+    azure.lab.clear_requests();
+    azure.setup.proxy.clear_requests();
+    let stall = Fault::new(Action::Stall).query("comp=list").always();
+    azure.setup.proxy.arm(stall);
+    let lists = join_all((0..8).map(|_| listed.store.objects(container, "")));
+    let release = async {
+        until(|| (azure.setup.proxy.requests().len() == 8).then_some(()))
+            .await
+            .unwrap();
+        azure.setup.proxy.clear_faults();
+    };
+    let (lists, ()) = tokio::join!(lists, release);
+    assert!(lists.iter().all(Result::is_err), "{lists:?}");
+    assert_eq!(azure.lists_of_keys(), 1);
+    assert_eq!(azure.setup.proxy.requests().len(), 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,19 +263,10 @@ async fn token_that_is_refused_is_replaced_once_by_all_that_need_it() {
     azure.lab.revoke_tokens();
     azure.lab.clear_requests();
     let refusal = Refusal::new(401, "InvalidAuthenticationInfo");
-    for action in [Action::Stall, Action::Refuse(refusal)] {
-        let fault = Fault::new(action).query("comp=block");
-        setup.proxy.arm(fault.times(16));
-    }
     let content = bytes(16 * MIB + 1);
-    let release = async {
-        until(|| (setup.about(&Method::PUT, "/k").len() == 16).then_some(()))
-            .await
-            .unwrap();
-        setup.proxy.clear_faults();
-    };
     let put = opened.store.put(&setup.container, "k", &content[..]);
-    let (put, ()) = tokio::join!(put, release);
+    let refuse = Some(Action::Refuse(refusal));
+    let (put, ()) = tokio::join!(put, all_blocks_at_once(setup, refuse));
     put.unwrap();
     let blob = setup.direct.get(&setup.container, "k").await.unwrap();
     assert!(blob.unwrap() == content);

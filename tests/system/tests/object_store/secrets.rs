@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use stillpoint_lab::{Credential, host::Host};
 use stillpoint_system::{
     blob::proxy::{Action, Fault, Refusal},
@@ -97,8 +98,11 @@ async fn no_secret_is_told_at_any_level() {
         let signature = signature.unwrap().1.into_owned();
         let encoded = signed.split("sig=").nth(1).unwrap();
         let key = azure.setup.account.key();
+        let bytes = STANDARD.decode(key).unwrap();
+        let list = format!("{:?}", &bytes[..8]).replace(']', "");
         let secrets = [
             ("the account's key", key),
+            ("its bytes", &*list),
             ("its beginning", &key[..12]),
             ("the client's secret", secret.as_deref().unwrap()),
             ("a signature", &signature),
