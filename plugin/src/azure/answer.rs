@@ -11,7 +11,9 @@ pub(super) fn causes(error: &dyn Error) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+        // rustls ends some with an address of its documentation.
+        let cause_text = cause_text.split(": https://").next().unwrap_or_default();
+        if !text.contains(cause_text) {
             text = format!("{text}: {cause_text}");
         }
         next = cause.source();
@@ -79,6 +81,17 @@ pub(super) fn code_and_message(body: &[u8]) -> (Option<String>, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_told_without_the_addresses_of_libraries_documentation() {
+        let eof = std::io::Error::other("peer closed connection: https://docs.rs/rustls/x");
+        let error = std::io::Error::other(Layer(eof));
+        assert_eq!(causes(&error), "outer: peer closed connection");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Layer(#[source] std::io::Error);
 
     #[test]
     fn retry_after_is_read_in_every_form() {
