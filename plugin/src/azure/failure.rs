@@ -80,6 +80,8 @@ impl Failure {
     /// Worth another attempt of the same request.
     pub(super) fn is_transient(&self) -> bool {
         match self {
+            // What arrived is not what was sent.
+            Self::Http { status: 400, .. } => self.is_code("Md5Mismatch"),
             Self::Http { status: 409, .. } => self.is_code("AnotherOperationInProgress"),
             Self::Http { status, .. } => matches!(status, 408 | 429 | 500..=599),
             // Trust does not come by asking again.

@@ -16,6 +16,7 @@ mod access;
 mod account_key;
 mod answer;
 mod ask;
+mod checksum;
 mod delegation;
 mod delete;
 mod download;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{Uri, header::AUTHORIZATION};
+use http::{HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 use object_store::{
     ClientOptions, RetryConfig, StaticCredentialProvider,
     azure::{AzureAuthorizer, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder},
@@ -20,8 +20,10 @@ use object_store::{
 use tokio::time::Instant;
 use url::Url;
 
-use super::{BlobError, access::Access, key};
+use super::{BlobError, access::Access, checksum, key};
 use crate::azure::{failure::Failure, retry::Backoff, transport::Transport};
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// How long an account that has answered before is asked again, from its first failure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -207,6 +209,11 @@ impl Wire {
     ) -> Result<(), Failure> {
         self.check(request.uri(), credential)?;
         key::sent(request.uri_mut());
+        if request.body().content_length() > 0 {
+            let checksum = HeaderValue::try_from(checksum::of(request.body()))
+                .map_err(|error| Failure::Malformed(error.to_string()))?;
+            request.headers_mut().insert(CONTENT_MD5, checksum);
+        }
         AzureAuthorizer::new(credential, &self.0.account)
             .try_authorize(request)
             .map_err(|error| Failure::Malformed(error.to_string()))?;
