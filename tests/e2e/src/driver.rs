@@ -1,0 +1,315 @@
+//! What `disk.csi.azure.com` does in a cluster, as far as the rest needs it: a disk for each claim, attached and mounted
+//! where its pod is, deleted with its PersistentVolume.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
+    storage::v1::VolumeAttachment,
+};
+use kube::{
+    Api, Client, Error,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use stillpoint_lab::{Kind as Resource, Lab, NewDisk, ResourceId};
+use stillpoint_loopfs::{self as loopfs, Kind};
+use stillpoint_system::kubelet::{Kubelet, PodVolume};
+use tokio::{task, task::JoinHandle, time};
+
+/// The driver's name.
+pub const NAME: &str = "disk.csi.azure.com";
+const POLL: Duration = Duration::from_millis(100);
+
+/// A node on which disks are mounted.
+#[derive(Debug)]
+pub struct Node {
+    /// Where its disks must be, `westeurope-1`.
+    pub zone: String,
+    /// Its mounts.
+    pub kubelet: Kubelet,
+}
+
+/// The running driver. Dropping it unmounts everything.
+#[derive(Debug)]
+pub struct Driver {
+    task: JoinHandle<()>,
+    state: Arc<State>,
+}
+
+struct State {
+    client: Client,
+    nodes: BTreeMap<String, Node>,
+    mounts: Mutex<Mounts>,
+    // After the mounts, whose images are its files.
+    lab: Arc<Lab>,
+}
+
+/// By the name of their VolumeAttachment.
+#[derive(Default)]
+struct Mounts {
+    volumes: BTreeMap<String, Mount>,
+    ended: bool,
+}
+
+struct Mount {
+    pv: String,
+    disk: ResourceId,
+    volume: PodVolume,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Begins to serve these nodes, by name.
+    pub fn start(client: Client, lab: Arc<Lab>, nodes: BTreeMap<String, Node>) -> Self {
+        let state = Arc::new(State {
+            client,
+            nodes,
+            mounts: Mutex::default(),
+            lab,
+        });
+        let own = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            let mut told = String::new();
+            loop {
+                if let Err(error) = own.reconcile().await {
+                    let error = format!("{error:#}");
+                    if error != told {
+                        eprintln!("the driver tries again: {error}");
+                        told = error;
+                    }
+                }
+                time::sleep(POLL).await;
+            }
+        });
+        Self { task, state }
+    }
+
+    /// Where a pod sees that PersistentVolume, while it is mounted.
+    pub fn path(&self, pv: &str) -> Option<PathBuf> {
+        let mounts = self.state.mounts();
+        let mount = mounts.volumes.values().find(|mount| mount.pv == pv);
+        mount.map(|mount| mount.volume.path().to_owned())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+        let mut mounts = self.state.mounts();
+        mounts.ended = true;
+        mounts.volumes.clear();
+    }
+}
+
+impl State {
+    fn mounts(&self) -> MutexGuard<'_, Mounts> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reconcile(&self) -> Result<()> {
+        self.provision().await.context("provisioning")?;
+        self.attach().await.context("attaching")?;
+        self.reclaim().await.context("reclaiming")
+    }
+
+    /// A disk for each claim whose pod has got a node.
+    async fn provision(&self) -> Result<()> {
+        let claims: Api<PersistentVolumeClaim> = Api::all(self.client.clone());
+        for claim in claims.list(&ListParams::default()).await? {
+            let annotations = claim.metadata.annotations.unwrap_or_default();
+            let spec = claim.spec.unwrap_or_default();
+            let ours = annotations.get("volume.kubernetes.io/storage-provisioner");
+            let node = annotations.get("volume.kubernetes.io/selected-node");
+            let (Some(NAME), Some(node), None) =
+                (ours.map(String::as_str), node, &spec.volume_name)
+            else {
+                continue;
+            };
+            let node = self.nodes.get(node).context("a node that is none")?;
+            let uid = claim.metadata.uid.unwrap_or_default();
+            let (namespace, name) = (claim.metadata.namespace, claim.metadata.name);
+            let pv = format!("pvc-{uid}");
+            let reference = json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "namespace": namespace, "name": name, "uid": uid,
+            });
+            let tags = [
+                ("k8s-azure-created-by", Some("kubernetes-azure-dd".into())),
+                ("kubernetes.io-created-for-pv-name", Some(pv.clone())),
+                ("kubernetes.io-created-for-pvc-name", name.clone()),
+                ("kubernetes.io-created-for-pvc-namespace", namespace.clone()),
+            ];
+            let tags = tags.map(|(key, value)| (key.into(), value.unwrap_or_default()));
+            let disk = self.disk(&pv, &node.zone, tags.into())?;
+            let volume = json!({
+                "apiVersion": "v1", "kind": "PersistentVolume",
+                "metadata": {
+                    "name": pv,
+                    "annotations": { "pv.kubernetes.io/provisioned-by": NAME },
+                    "labels": { "topology.kubernetes.io/zone": node.zone, "topology.kubernetes.io/region": "westeurope" },
+                },
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "capacity": { "storage": "1Gi" },
+                    "claimRef": reference,
+                    "csi": {
+                        "driver": NAME,
+                        "fsType": "ext4",
+                        "volumeHandle": disk.to_string(),
+                        "volumeAttributes": {
+                            "csi.storage.k8s.io/pv/name": pv,
+                            "csi.storage.k8s.io/pvc/name": name,
+                            "csi.storage.k8s.io/pvc/namespace": namespace,
+                            "requestedsizegib": "1",
+                            "skuName": "Premium_LRS",
+                        },
+                    },
+                    "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [{
+                        "key": "topology.disk.csi.azure.com/zone", "operator": "In", "values": [node.zone],
+                    }] }] } },
+                    "persistentVolumeReclaimPolicy": "Delete",
+                    "storageClassName": spec.storage_class_name,
+                    "volumeMode": "Filesystem",
+                },
+            });
+            let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+            let volume = serde_json::from_value(volume)?;
+            match volumes.create(&PostParams::default(), &volume).await {
+                // Kubernetes has not bound it yet.
+                Err(Error::Api(status)) if status.code == 409 => {}
+                made => drop(made?),
+            }
+        }
+        Ok(())
+    }
+
+    /// A formatted Premium SSD of 1 GiB, made if it is not there.
+    fn disk(&self, name: &str, zone: &str, tags: BTreeMap<String, String>) -> Result<ResourceId> {
+        let id = self.lab.disk_id(name);
+        if self.lab.disk(&id).is_none() {
+            let number = zone.rsplit_once('-').map(|(_, number)| number.to_owned());
+            let disk = NewDisk {
+                zone: number,
+                tags,
+                ..NewDisk::new(id.clone())
+            };
+            self.lab.create_disk(&disk)?;
+            let image = self.lab.disk_file(&id).context("the lab lost a disk")?;
+            task::block_in_place(|| loopfs::format(&image, Kind::Ext4, disk.gib << 10))?;
+        }
+        Ok(id)
+    }
+
+    /// Makes what is mounted what the VolumeAttachments say.
+    async fn attach(&self) -> Result<()> {
+        let attachments: Api<VolumeAttachment> = Api::all(self.client.clone());
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let mut wanted = BTreeSet::new();
+        for attachment in attachments.list(&ListParams::default()).await? {
+            let name = attachment.metadata.name.unwrap_or_default();
+            let (spec, source) = (&attachment.spec, &attachment.spec.source);
+            let Some(pv) = source.persistent_volume_name.clone() else {
+                continue;
+            };
+            wanted.insert(name.clone());
+            if attachment.status.is_some_and(|status| status.attached) {
+                continue;
+            }
+            if !self.mounts().volumes.contains_key(&name) {
+                let handle = handle(&volumes.get(&pv).await?).context("a PV without a disk")?;
+                let node = self.nodes.get(&spec.node_name);
+                let node = node.context("a node that is none")?;
+                self.mount(&name, pv, &handle, node)?;
+            }
+            let attached = Patch::Merge(json!({ "status": { "attached": true } }));
+            attachments
+                .patch_status(&name, &PatchParams::default(), &attached)
+                .await?;
+        }
+        let mut gone = Vec::new();
+        let mut mounts = self.mounts();
+        while let Some(name) = mounts.volumes.keys().find(|name| !wanted.contains(*name)) {
+            let name = name.clone();
+            gone.extend(mounts.volumes.remove(&name));
+        }
+        drop(mounts);
+        for mount in gone {
+            task::block_in_place(|| drop(mount.volume));
+            self.lab.attach(&mount.disk, None)?;
+        }
+        Ok(())
+    }
+
+    fn mount(&self, attachment: &str, pv: String, handle: &str, node: &Node) -> Result<()> {
+        let disk: ResourceId = handle.parse()?;
+        let machine = ResourceId {
+            kind: Resource::VirtualMachine,
+            name: node.kubelet.node().into(),
+            ..disk.clone()
+        };
+        let zone = self.lab.disk(&disk).context("the PV's disk is not there")?["zones"].take();
+        anyhow::ensure!(
+            zone[0].as_str() == node.zone.rsplit_once('-').map(|(_, number)| number),
+            "disk {disk} of zone {zone} cannot be attached in {}",
+            node.zone
+        );
+        self.lab.attach(&disk, Some(machine))?;
+        let image = self.lab.disk_file(&disk).context("the lab lost a disk")?;
+        let pod = format!("pod-of-{pv}");
+        let mounted = || node.kubelet.mount_csi(handle, &pv, &pod, &image);
+        let volume = task::block_in_place(mounted)?;
+        let mut mounts = self.mounts();
+        if !mounts.ended {
+            let mount = Mount { pv, disk, volume };
+            mounts.volumes.insert(attachment.into(), mount);
+        }
+        Ok(())
+    }
+
+    /// Deletes what its claim has left.
+    async fn reclaim(&self) -> Result<()> {
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        for volume in volumes.list(&ListParams::default()).await? {
+            let Some(handle) = handle(&volume) else {
+                continue;
+            };
+            let name = volume.metadata.name.unwrap_or_default();
+            let policy = volume
+                .spec
+                .and_then(|spec| spec.persistent_volume_reclaim_policy);
+            let phase = volume.status.and_then(|status| status.phase);
+            let used = self.mounts().volumes.values().any(|mount| mount.pv == name);
+            if used
+                || phase.as_deref() != Some("Released")
+                || policy.as_deref() != Some("Delete")
+                || volume.metadata.deletion_timestamp.is_some()
+            {
+                continue;
+            }
+            self.lab.delete_disk(&handle.parse()?);
+            volumes.delete(&name, &DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The disk of a PersistentVolume of ours, in-tree ones too.
+fn handle(volume: &PersistentVolume) -> Option<String> {
+    let spec = volume.spec.as_ref()?;
+    let csi = spec.csi.as_ref().filter(|csi| csi.driver == NAME);
+    let in_tree = spec.azure_disk.as_ref();
+    csi.map(|csi| csi.volume_handle.clone())
+        .or_else(|| in_tree.map(|disk| disk.disk_uri.clone()))
+}
