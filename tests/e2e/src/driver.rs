@@ -96,6 +96,11 @@ impl Driver {
         Self { task, state }
     }
 
+    /// A formatted Premium SSD of 1 GiB that no claim has asked for.
+    pub fn disk(&self, name: &str, zone: &str) -> Result<ResourceId> {
+        self.state.disk(name, zone, BTreeMap::new())
+    }
+
     /// Where a pod sees that PersistentVolume, while it is mounted.
     pub fn path(&self, pv: &str) -> Option<PathBuf> {
         let mounts = self.state.mounts();

@@ -2,6 +2,11 @@
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use stillpoint_cluster::Cluster;
 use stillpoint_lab::Lab;
@@ -64,9 +69,17 @@ pub(crate) async fn rights(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A node as the driver's node plugin registers it, in-tree volumes being its too.
+/// A node with the old labels too, as Azure's cloud provider still sets them, and as the driver's node plugin registers
+/// it: in-tree volumes are its own too.
 pub(crate) async fn node(cluster: &Cluster, name: &str, zone: &str) -> Result<()> {
     cluster.add_node(name, zone).await?;
+    let labels = json!({
+        "failure-domain.beta.kubernetes.io/region": "westeurope",
+        "failure-domain.beta.kubernetes.io/zone": zone,
+    });
+    let labels = Patch::Merge(json!({ "metadata": { "labels": labels } }));
+    let nodes: Api<Node> = Api::all(cluster.client());
+    nodes.patch(name, &PatchParams::default(), &labels).await?;
     cluster
         .apply(json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "CSINode",

@@ -5,6 +5,7 @@
 
 pub mod driver;
 mod install;
+pub mod postgres;
 pub mod world;
 
 pub use world::World;

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 use crate::{
     driver::{Driver, Node},
-    install,
+    install, postgres,
 };
 
 /// For what follows by itself; the machine may be busy.
@@ -52,7 +52,9 @@ pub struct World {
 impl World {
     /// Starts everything; `None`, and said, where it cannot run.
     pub async fn start() -> Result<Option<Self>> {
-        let missing = stillpoint_loopfs::missing().or_else(stillpoint_cluster::missing);
+        let missing = stillpoint_loopfs::missing()
+            .or_else(stillpoint_cluster::missing)
+            .or_else(postgres::missing);
         if let Some(why) = missing {
             eprintln!("SKIPPED: {why}");
             return Ok(None);

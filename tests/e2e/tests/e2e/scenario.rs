@@ -6,11 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume};
+use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 use stillpoint_cluster::until;
-use stillpoint_e2e::{World, world::SOON};
-use stillpoint_loopfs::Kind;
+use stillpoint_e2e::{
+    World,
+    postgres::{Load, Postgres, Sums},
+    world::SOON,
+};
+use stillpoint_lab::SnapshotView;
+use stillpoint_loopfs::{Kind, Mounted};
 use stillpoint_system::{
     inspect,
     writers::{self, Writer},
@@ -18,137 +25,269 @@ use stillpoint_system::{
 
 use crate::{files, shop};
 
+const ZONE_MAPPING: &str =
+    "westeurope-1=westeurope-2,westeurope-2=westeurope-3,westeurope-3=westeurope-1";
+/// The same, as nodes have it.
+const NODE_MAPPING: [(&str, &str, &str); 3] = [
+    ("node-1", "node-2", "westeurope-2"),
+    ("node-2", "node-3", "westeurope-3"),
+    ("node-3", "node-1", "westeurope-1"),
+];
+
 type Content = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What a claim had when it was backed up.
+struct Before {
+    claim: &'static str,
+    pod: &'static str,
+    node: String,
+    volume: PersistentVolume,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_backed_up_while_it_was_written_comes_back_in_other_zones() {
-    let Some(world) = World::start().await.unwrap() else {
+    let Some(mut world) = World::start().await.unwrap() else {
         return;
     };
-    let (_, snapshots) = match life(&world).await {
-        Ok(done) => done,
-        Err(error) => panic!("{error:?}\n{}", world.velero.log()),
-    };
-    assert_eq!(snapshots, 3);
+    shop::open(&world).await.unwrap();
+    // It looks for kinds of objects when it starts, and then every five minutes.
+    world.velero.start().await.unwrap();
+    if let Err(error) = life(&world).await {
+        panic!("{error:?}\n{}", world.velero.log());
+    }
 }
 
-async fn life(world: &World) -> Result<((), usize)> {
-    shop::open(world).await?;
-    let before = shop::running(world, 5).await?;
-    let mut busy = Vec::new();
-    for claim in shop::CLAIMS {
-        let writer = Writer::files(&world.mounted(shop::NAME, claim).await?)?;
-        until("the writer writes", SOON, async || {
-            Ok((writer.count() > 20).then_some(()))
-        })
-        .await?;
-        busy.push(writer);
-    }
+async fn life(world: &World) -> Result<()> {
+    let before = before(world).await?;
+    let application = Application::start(world).await?;
+    let sums = application.postgres.sums()?;
 
-    let create = ["backup", "create", "first", "--include-namespaces", "shop"];
-    let said = world
-        .velero
-        .cli(&[&create[..], &["--wait"]].concat())
-        .await?;
-    assert_eq!(
-        phase(world, "backup", "first").await?,
-        "Completed",
-        "{said}"
-    );
-    let frozen = frozen(world)?;
-    for writer in busy {
-        writer.stop()?;
-    }
-    let snapshots = world.lab.snapshots().len();
+    run(world, "backup", "first", &["--include-namespaces=shop"]).await?;
+    application.stop()?;
+    let frozen = frozen(world, &before)?;
+    told(world, &before).await?;
 
     shop::lose(world).await?;
 
-    world
-        .map_zones("westeurope-1=westeurope-2,westeurope-2=westeurope-3,westeurope-3=westeurope-1")
+    world.map_zones(ZONE_MAPPING).await?;
+    run(world, "restore", "back", &["--from-backup=first"]).await?;
+    let said = world.velero.cli(&["restore", "logs", "back"]).await?;
+    assert!(said.contains("level=info"), "{said}");
+    restored(world, &before, &frozen).await?;
+    shop::assert_objects(world).await?;
+    database(world, sums).await?;
+
+    deleted(world).await
+}
+
+/// All pods run on their nodes, and all claims are bound.
+async fn before(world: &World) -> Result<Vec<Before>> {
+    let running = shop::running(world).await?;
+    let mut before = Vec::new();
+    for (claim, pod) in shop::CLAIMS {
+        before.push(Before {
+            claim,
+            pod,
+            node: node_of(&running, pod)?,
+            volume: shop::volume(world, claim).await?,
+        });
+    }
+    Ok(before)
+}
+
+fn node_of(running: &BTreeMap<String, String>, pod: &str) -> Result<String> {
+    let found = running.iter().find(|(name, _)| name.starts_with(pod));
+    Ok(found.with_context(|| format!("no pod {pod}"))?.1.clone())
+}
+
+/// What runs in the pods.
+struct Application {
+    writers: Vec<Writer>,
+    _load: Load,
+    postgres: Postgres,
+}
+
+impl Application {
+    async fn start(world: &World) -> Result<Self> {
+        let [(database, _), files @ ..] = shop::CLAIMS;
+        let mut writers = Vec::new();
+        for (claim, _) in files {
+            let writer = Writer::files(&world.mounted(shop::NAME, claim).await?)?;
+            until("the writer writes", SOON, async || {
+                Ok((writer.count() > 20).then_some(()))
+            })
+            .await?;
+            writers.push(writer);
+        }
+        let volume = world.mounted(shop::NAME, database).await?;
+        let postgres = Postgres::create(&volume, &world.scratch().join("before"))?;
+        let load = postgres.load()?;
+        until("pgbench writes", SOON, async || {
+            Ok((postgres.sums()?.transactions > 20).then_some(()))
+        })
         .await?;
-    let create = ["restore", "create", "back", "--from-backup", "first"];
-    let said = world
-        .velero
-        .cli(&[&create[..], &["--wait"]].concat())
-        .await?;
-    assert_eq!(
-        phase(world, "restore", "back").await?,
-        "Completed",
-        "{said}"
-    );
-    let after = shop::running(world, 5).await?;
-    for (number, claim) in shop::CLAIMS.iter().enumerate() {
-        let pod = format!("db-{number}");
-        let (old, new) = (&before[&pod], &after[&pod]);
-        let expected = match old.as_str() {
-            "node-1" => "node-2",
-            "node-2" => "node-3",
-            _ => "node-1",
-        };
-        assert_eq!(new, expected, "{pod} was on {old}");
-        let path = world.mounted(shop::NAME, claim).await?;
-        shop::volume(world, claim).await?;
-        assert_same(&files::all(&path), &frozen[*claim], claim);
+        Ok(Self {
+            writers,
+            _load: load,
+            postgres,
+        })
     }
 
-    world
-        .velero
-        .cli(&["backup", "delete", "first", "--confirm"])
-        .await?;
+    fn stop(self) -> Result<()> {
+        self.writers.into_iter().try_for_each(Writer::stop)
+    }
+}
+
+/// `velero KIND create NAME … --wait`, which must complete.
+async fn run(world: &World, kind: &str, name: &str, more: &[&str]) -> Result<()> {
+    let create = [&[kind, "create", name, "--wait"][..], more].concat();
+    let said = world.velero.cli(&create).await?;
+    let object = world.velero.cli(&[kind, "get", name, "-o", "json"]).await?;
+    let object: Value = serde_json::from_str(&object)?;
+    assert_eq!(object["status"]["phase"], "Completed", "{said}\n{object:#}");
+    Ok(())
+}
+
+/// What each snapshot holds, by claim, read before anything could be replayed.
+fn frozen(world: &World, before: &[Before]) -> Result<BTreeMap<&'static str, Content>> {
+    let mut found = BTreeMap::new();
+    for volume in before {
+        let snapshot = snapshot_of(world, volume)?;
+        let tags = &snapshot.tags;
+        assert_eq!(tags["stillpoint-consistency"], "filesystem", "{tags:?}");
+        assert_eq!(tags["stillpoint-state"], "complete", "{tags:?}");
+        assert_eq!(tags["velero.io-backup"], "first", "{tags:?}");
+        assert_eq!(tags["velero.io-pv"], volume.volume.name_any(), "{tags:?}");
+        let copy = world.lab.copy_of(&snapshot.id)?;
+        let journal = inspect::journal(&copy, Kind::Ext4)?;
+        assert!(journal.clean, "{}: {journal:?}", volume.claim);
+        let mounted = mount(world, &copy)?;
+        let content = files::all(mounted.path());
+        if content.contains_key(Path::new("files")) {
+            let seen = writers::check_files(mounted.path());
+            assert!(
+                seen.whole > 20 && seen.torn == 0,
+                "{}: {seen:?}",
+                volume.claim
+            );
+        } else {
+            assert!(content.contains_key(Path::new("postgresql/PG_VERSION")));
+        }
+        found.insert(volume.claim, content);
+    }
+    assert_eq!(world.lab.snapshots().len(), before.len());
+    Ok(found)
+}
+
+fn snapshot_of(world: &World, volume: &Before) -> Result<SnapshotView> {
+    let disk = volume.volume.name_any();
+    let mut snapshots = world.lab.snapshots().into_iter();
+    let found = snapshots.find(|snapshot| snapshot.source.name == disk);
+    found.with_context(|| format!("no snapshot of {disk}"))
+}
+
+fn mount(world: &World, image: &Path) -> Result<Mounted> {
+    let directory = world.scratch();
+    fs::create_dir_all(&directory)?;
+    inspect::mount_as_is(image, Kind::Ext4, &directory.join("copy"))
+}
+
+/// Events, the backup's log and its description tell of every volume.
+async fn told(world: &World, before: &[Before]) -> Result<()> {
+    let logs = world.velero.cli(&["backup", "logs", "first"]).await?;
+    let details = [
+        "backup",
+        "describe",
+        "first",
+        "--details",
+        "--colorized=false",
+    ];
+    let details = world.velero.cli(&details).await?;
+    let events: Api<Event> = Api::namespaced(world.client(), shop::NAME);
+    let events = events.list(&Default::default()).await?.items;
+    for volume in before {
+        let snapshot = snapshot_of(world, volume)?;
+        let millis = &snapshot.tags["stillpoint-frozen-ms"];
+        let entry = logs.lines().find(|line| {
+            line.contains("snapshot taken") && line.contains(&snapshot.source.to_string())
+        });
+        let entry = entry.with_context(|| format!("no entry of {}:\n{logs}", volume.claim))?;
+        for part in [&format!("frozen_ms={millis}"), &volume.node] {
+            assert!(entry.contains(part), "{part} is not in {entry}");
+        }
+        let id = snapshot.id.to_string();
+        assert!(details.contains(&id), "{id} is not in\n{details}");
+        let event = events.iter().find(|event| {
+            event.reason.as_deref() == Some("SnapshotFrozen")
+                && event.involved_object.name.as_deref() == Some(volume.claim)
+        });
+        let message = event.and_then(|event| event.message.as_deref());
+        let message = message.with_context(|| format!("no Event on {}", volume.claim))?;
+        assert!(message.contains(&format!("{millis} ms")), "{message}");
+    }
+    assert!(details.contains("Phase:  Completed"), "{details}");
+    Ok(())
+}
+
+/// Every claim is bound, its pod is where its disk is, and the disk holds what was frozen.
+async fn restored(
+    world: &World,
+    before: &[Before],
+    frozen: &BTreeMap<&'static str, Content>,
+) -> Result<()> {
+    let running = shop::running(world).await?;
+    for was in before {
+        let claim = was.claim;
+        let mut mapping = NODE_MAPPING.iter();
+        let (_, node, zone) = mapping.find(|(old, ..)| *old == was.node).context("zone")?;
+        assert_eq!(node_of(&running, was.pod)?, *node, "{claim}");
+        let volume = shop::volume(world, claim).await?;
+        let labels = volume.labels();
+        assert_eq!(labels["topology.kubernetes.io/zone"], *zone, "{claim}");
+        for (key, value) in labels.iter().filter(|(key, _)| key.ends_with("/zone")) {
+            assert_eq!(value, zone, "{claim}: {key}");
+        }
+        let annotations = volume.annotations();
+        assert_eq!(annotations["stillpoint.io/consistency"], "filesystem");
+        let csi = volume.spec.and_then(|spec| spec.csi).context("no CSI")?;
+        assert_eq!(csi.driver, "disk.csi.azure.com", "{claim}");
+        let path = world.mounted(shop::NAME, claim).await?;
+        assert_same(&files::all(&path), &frozen[claim], claim);
+    }
+    Ok(())
+}
+
+/// Without the contents in the message.
+fn assert_same(restored: &Content, frozen: &Content, claim: &str) {
+    assert!(restored.keys().eq(frozen.keys()), "{claim}: other files");
+    for (name, content) in frozen {
+        assert!(restored[name] == *content, "{claim}: {name:?} differs");
+    }
+}
+
+/// PostgreSQL starts on what was restored, and has lost nothing that was committed before the backup.
+async fn database(world: &World, before: Sums) -> Result<()> {
+    let [(claim, _), ..] = shop::CLAIMS;
+    let volume = world.mounted(shop::NAME, claim).await?;
+    let postgres = Postgres::start(&volume, &world.scratch().join("after"))?;
+    let sums = postgres.sums()?;
+    assert!(sums.agree(), "{sums:?}\n{}", postgres.log());
+    assert!(sums.transactions >= before.transactions, "{sums:?}");
+    postgres.check()
+}
+
+/// `velero backup delete` takes snapshots and blobs with it, and the restore.
+async fn deleted(world: &World) -> Result<()> {
+    let delete = ["backup", "delete", "first", "--confirm"];
+    world.velero.cli(&delete).await?;
     until("the backup is gone", SOON, async || {
         let left = world.velero.cli(&["backup", "get"]).await?;
-        let blobs = world.blobs().await?;
-        let snapshots = world.lab.snapshots();
+        let (blobs, snapshots) = (world.blobs().await?, world.lab.snapshots());
         anyhow::ensure!(
             !left.contains("first") && blobs.is_empty() && snapshots.is_empty(),
             "{left} {blobs:?} {snapshots:?}"
         );
         Ok(Some(()))
     })
-    .await?;
-    Ok(((), snapshots))
-}
-
-async fn phase(world: &World, kind: &str, name: &str) -> Result<String> {
-    let said = world.velero.cli(&[kind, "get", name, "-o", "json"]).await?;
-    let object: Value = serde_json::from_str(&said)?;
-    Ok(object["status"]["phase"]
-        .as_str()
-        .unwrap_or_default()
-        .into())
-}
-
-/// What each snapshot holds, by claim, read before anything could be replayed.
-fn frozen(world: &World) -> Result<BTreeMap<String, Content>> {
-    let mut found = BTreeMap::new();
-    for snapshot in world.lab.snapshots() {
-        let tags = &snapshot.tags;
-        assert_eq!(tags["stillpoint-consistency"], "filesystem", "{tags:?}");
-        assert_eq!(tags["velero.io-backup"], "first", "{tags:?}");
-        let copy = world.lab.copy_of(&snapshot.id)?;
-        let journal = inspect::journal(&copy, Kind::Ext4)?;
-        assert!(journal.clean, "{journal:?}");
-        let claim = tags["kubernetes.io-created-for-pvc-name"].clone();
-        let mounted = mount(world, &copy)?;
-        let seen = writers::check_files(mounted.path());
-        assert!(seen.whole > 20 && seen.torn == 0, "{claim}: {seen:?}");
-        found.insert(claim, files::all(mounted.path()));
-    }
-    Ok(found)
-}
-
-fn mount(world: &World, image: &Path) -> Result<stillpoint_loopfs::Mounted> {
-    let directory = world.scratch();
-    fs::create_dir_all(&directory)?;
-    inspect::mount_as_is(image, Kind::Ext4, &directory.join("copy"))
-}
-
-/// Without the contents in the message.
-fn assert_same(restored: &Content, frozen: &Content, claim: &str) {
-    let restored_names: Vec<_> = restored.keys().collect();
-    let names: Vec<_> = frozen.keys().collect();
-    assert_eq!(restored_names, names, "{claim}");
-    for (name, content) in frozen {
-        assert!(restored[name] == *content, "{claim}: {name:?} differs");
-    }
+    .await
 }

@@ -3,15 +3,29 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
-use kube::{Api, api::DeleteParams};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject},
+    core::GroupVersionKind,
+};
 use stillpoint_cluster::until;
 use stillpoint_e2e::{World, world::SOON};
 
 /// Its namespace.
 pub(crate) const NAME: &str = "shop";
-/// The claims of the StatefulSet.
-pub(crate) const CLAIMS: [&str; 3] = ["data-db-0", "data-db-1", "data-db-2"];
+/// Its claims, and the beginning of their pods' names. PostgreSQL has the first volume; the last is in-tree.
+pub(crate) const CLAIMS: [(&str, &str); 4] = [
+    ("data-db-0", "db-0"),
+    ("data-db-1", "db-1"),
+    ("data-db-2", "db-2"),
+    ("legacy", "legacy-"),
+];
+/// How many pods it has.
+pub(crate) const PODS: usize = 6;
 
 const OBJECTS: &str = "
 apiVersion: v1
@@ -81,15 +95,74 @@ spec:
       resources: {requests: {storage: 1Gi}}
 ";
 
+/// Of before there was a CSI driver.
+const LEGACY: &str = "
+apiVersion: v1
+kind: PersistentVolume
+metadata:
+  name: legacy
+  annotations: {pv.kubernetes.io/provisioned-by: kubernetes.io/azure-disk}
+  labels:
+    failure-domain.beta.kubernetes.io/region: westeurope
+    failure-domain.beta.kubernetes.io/zone: westeurope-1
+spec:
+  accessModes: [ReadWriteOnce]
+  azureDisk: {kind: Managed, cachingMode: ReadOnly, fsType: ext4, diskName: legacy, diskURI: DISK}
+  capacity: {storage: 1Gi}
+  claimRef: {namespace: shop, name: legacy}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [
+    {key: failure-domain.beta.kubernetes.io/zone, operator: In, values: [westeurope-1]}]}]}}
+  persistentVolumeReclaimPolicy: Delete
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {namespace: shop, name: legacy}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: \"\"
+  volumeName: legacy
+  resources: {requests: {storage: 1Gi}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: shop, name: legacy}
+spec:
+  strategy: {type: Recreate}
+  selector: {matchLabels: {app: legacy}}
+  template:
+    metadata: {labels: {app: legacy}}
+    spec:
+      containers: [{name: legacy, image: legacy, volumeMounts: [{name: data, mountPath: /data}]}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: legacy}}]
+";
+
 /// Makes all of it.
 pub(crate) async fn open(world: &World) -> Result<()> {
-    world.cluster.apply_yaml(OBJECTS).await
+    world.cluster.apply_yaml(OBJECTS).await?;
+    let disk = world.driver.disk("legacy", "westeurope-1")?;
+    let legacy = LEGACY.replace("DISK", &disk.to_string());
+    world.cluster.apply_yaml(&legacy).await
 }
 
-/// Waits until that many pods run: the node of each, by its name.
-pub(crate) async fn running(world: &World, count: usize) -> Result<BTreeMap<String, String>> {
+/// Fails unless the objects without a volume are what [`open`] made.
+pub(crate) async fn assert_objects(world: &World) -> Result<()> {
+    let settings: Api<ConfigMap> = Api::namespaced(world.client(), NAME);
+    let data = settings.get("settings").await?.data.unwrap_or_default();
+    assert_eq!(data["colour"], "green");
+    let secrets: Api<Secret> = Api::namespaced(world.client(), NAME);
+    let data = secrets.get("password").await?.data.unwrap_or_default();
+    assert!(data["password"].0 == b"open sesame", "another password");
+    let kind = GroupVersionKind::gvk("shop.example.com", "v1", "Cart");
+    let carts = ApiResource::from_gvk(&kind);
+    let carts: Api<DynamicObject> = Api::namespaced_with(world.client(), NAME, &carts);
+    assert_eq!(carts.get("full").await?.data["spec"]["pears"], 3);
+    Ok(())
+}
+
+/// Waits until all pods run: the node of each, by its name.
+pub(crate) async fn running(world: &World) -> Result<BTreeMap<String, String>> {
     let pods: Api<Pod> = Api::namespaced(world.client(), NAME);
-    until(&format!("{count} pods run"), SOON, async || {
+    until("all pods run", SOON, async || {
         let mut running = BTreeMap::new();
         let mut waiting = Vec::new();
         for pod in pods.list(&Default::default()).await? {
@@ -102,7 +175,7 @@ pub(crate) async fn running(world: &World, count: usize) -> Result<BTreeMap<Stri
                 _ => waiting.push((name, status.conditions)),
             }
         }
-        anyhow::ensure!(running.len() == count, "{running:?}; {waiting:?}");
+        anyhow::ensure!(running.len() == PODS, "{running:?}; {waiting:?}");
         Ok(Some(running))
     })
     .await
@@ -121,11 +194,15 @@ pub(crate) async fn volume(world: &World, claim: &str) -> Result<PersistentVolum
         .await?)
 }
 
-/// Deletes the namespace, and with it the volumes and their disks.
+/// Deletes the namespace, and with it the volumes and their disks; the custom resource too.
 pub(crate) async fn lose(world: &World) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(world.client());
     let volumes: Api<PersistentVolume> = Api::all(world.client());
     namespaces.delete(NAME, &DeleteParams::default()).await?;
+    let customs: Api<CustomResourceDefinition> = Api::all(world.client());
+    customs
+        .delete("carts.shop.example.com", &DeleteParams::default())
+        .await?;
     until("the namespace is gone", SOON, async || {
         let left = namespaces.get_opt(NAME).await?;
         anyhow::ensure!(left.is_none(), "{:?}", left.and_then(|left| left.status));
