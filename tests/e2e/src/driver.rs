@@ -20,7 +20,10 @@ use kube::{
 use serde_json::json;
 use stillpoint_lab::{Kind as Resource, Lab, NewDisk, ResourceId};
 use stillpoint_loopfs::{self as loopfs, Kind};
-use stillpoint_system::kubelet::{Kubelet, PodVolume};
+use stillpoint_system::{
+    inspect,
+    kubelet::{Kubelet, PodVolume},
+};
 use tokio::{task, task::JoinHandle, time};
 
 /// The driver's name.
@@ -62,6 +65,13 @@ struct Mount {
     pv: String,
     disk: ResourceId,
     volume: PodVolume,
+    replayed: bool,
+}
+
+impl Mounts {
+    fn of(&self, pv: &str) -> Option<&Mount> {
+        self.volumes.values().find(|mount| mount.pv == pv)
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -104,8 +114,13 @@ impl Driver {
     /// Where a pod sees that PersistentVolume, while it is mounted.
     pub fn path(&self, pv: &str) -> Option<PathBuf> {
         let mounts = self.state.mounts();
-        let mount = mounts.volumes.values().find(|mount| mount.pv == pv);
+        let mount = mounts.of(pv);
         mount.map(|mount| mount.volume.path().to_owned())
+    }
+
+    /// Whether its journal had to be replayed when it was mounted.
+    pub fn replayed(&self, pv: &str) -> Option<bool> {
+        self.state.mounts().of(pv).map(|mount| mount.replayed)
     }
 }
 
@@ -273,11 +288,20 @@ impl State {
         self.lab.attach(&disk, Some(machine))?;
         let image = self.lab.disk_file(&disk).context("the lab lost a disk")?;
         let pod = format!("pod-of-{pv}");
-        let mounted = || node.kubelet.mount_csi(handle, &pv, &pod, &image);
-        let volume = task::block_in_place(mounted)?;
+        let (journal, volume) = task::block_in_place(|| {
+            let journal = inspect::journal(&image, Kind::Ext4)?;
+            let volume = node.kubelet.mount_csi(handle, &pv, &pod, &image)?;
+            anyhow::Ok((journal, volume))
+        })?;
         let mut mounts = self.mounts();
         if !mounts.ended {
-            let mount = Mount { pv, disk, volume };
+            let replayed = !journal.clean;
+            let mount = Mount {
+                pv,
+                disk,
+                volume,
+                replayed,
+            };
             mounts.volumes.insert(attachment.into(), mount);
         }
         Ok(())
@@ -295,7 +319,7 @@ impl State {
                 .spec
                 .and_then(|spec| spec.persistent_volume_reclaim_policy);
             let phase = volume.status.and_then(|status| status.phase);
-            let used = self.mounts().volumes.values().any(|mount| mount.pv == name);
+            let used = self.mounts().of(&name).is_some();
             if used
                 || phase.as_deref() != Some("Released")
                 || policy.as_deref() != Some("Delete")

@@ -104,6 +104,7 @@ impl World {
         ensure!(installed.status.success(), "{installed:?}");
         let options = VeleroOptions {
             plugins: Some(plugins),
+            flags: vec!["--garbage-collection-frequency=1s".into()],
             variables: vec![("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into())],
             ..VeleroOptions::default()
         };

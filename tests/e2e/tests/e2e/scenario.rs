@@ -8,8 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Event, PersistentVolume};
-use kube::{Api, ResourceExt as _};
-use serde_json::Value;
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+};
+use serde_json::{Value, json};
 use stillpoint_cluster::until;
 use stillpoint_e2e::{
     World,
@@ -77,7 +81,8 @@ async fn life(world: &World) -> Result<()> {
     shop::assert_objects(world).await?;
     database(world, sums).await?;
 
-    deleted(world).await
+    deleted(world).await?;
+    expired(world).await
 }
 
 /// All pods run on their nodes, and all claims are bound.
@@ -252,6 +257,8 @@ async fn restored(
         let csi = volume.spec.and_then(|spec| spec.csi).context("no CSI")?;
         assert_eq!(csi.driver, "disk.csi.azure.com", "{claim}");
         let path = world.mounted(shop::NAME, claim).await?;
+        let name = was.volume.name_any();
+        assert_eq!(world.driver.replayed(&name), Some(false), "{claim}");
         assert_same(&files::all(&path), &frozen[claim], claim);
     }
     Ok(())
@@ -280,11 +287,33 @@ async fn database(world: &World, before: Sums) -> Result<()> {
 async fn deleted(world: &World) -> Result<()> {
     let delete = ["backup", "delete", "first", "--confirm"];
     world.velero.cli(&delete).await?;
+    gone(world, "first").await
+}
+
+/// So does the end of the time to live that a schedule gives.
+async fn expired(world: &World) -> Result<()> {
+    let schedule = ["schedule", "create", "nightly", "--schedule=0 3 * * *"];
+    let more = ["--include-namespaces=shop", "--ttl=24h"];
+    world.velero.cli(&[&schedule[..], &more].concat()).await?;
+    run(world, "backup", "second", &["--from-schedule=nightly"]).await?;
+    assert_eq!(world.lab.snapshots().len(), shop::CLAIMS.len());
+    let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
+    let backups = ApiResource::from_gvk(&kind);
+    let backups: Api<DynamicObject> = Api::namespaced_with(world.client(), "velero", &backups);
+    // A day later.
+    let past = json!({ "status": { "expiration": "2026-01-01T00:00:00Z" } });
+    backups
+        .patch("second", &PatchParams::default(), &Patch::Merge(past))
+        .await?;
+    gone(world, "second").await
+}
+
+async fn gone(world: &World, backup: &str) -> Result<()> {
     until("the backup is gone", SOON, async || {
         let left = world.velero.cli(&["backup", "get"]).await?;
         let (blobs, snapshots) = (world.blobs().await?, world.lab.snapshots());
         anyhow::ensure!(
-            !left.contains("first") && blobs.is_empty() && snapshots.is_empty(),
+            !left.contains(backup) && blobs.is_empty() && snapshots.is_empty(),
             "{left} {blobs:?} {snapshots:?}"
         );
         Ok(Some(()))
