@@ -9,14 +9,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 use stillpoint_cluster::Cluster;
-use stillpoint_lab::Lab;
+use stillpoint_lab::{Lab, NewStorageAccount};
 use stillpoint_system::blob::{Account, Azurite};
 
 use crate::driver;
 
 /// Where backups are.
 pub(crate) const CONTAINER: &str = "backups";
-const KEY: &str = "AZURE_STORAGE_ACCOUNT_ACCESS_KEY";
 
 const RIGHTS: &str = "
 apiVersion: v1
@@ -103,13 +102,23 @@ pub(crate) async fn locations(
     azurite: &Azurite,
     account: &Account,
 ) -> Result<()> {
-    let credentials = format!("{}{KEY}={}\n", lab.credentials_file(), account.key());
+    // Its endpoint and its key are looked up.
+    let mut storage = NewStorageAccount::new(
+        lab.storage_account_id(&account.name),
+        &azurite.endpoint(&account.name),
+    );
+    storage.key1 = Some(account.key().parse()?);
+    lab.create_storage_account(&storage)?;
+    let mut config = lab.location_config();
+    config.retain(|key, _| !["caCert", "credentialsFile"].contains(&key.as_str()));
+    config.insert("storageAccount".into(), account.name.clone());
+    let authorities = format!("{}{}", azurite.authority().pem(), lab.ca_pem());
     let credential = json!({ "name": "cloud-credentials", "key": "cloud" });
     cluster
         .apply(json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "namespace": "velero", "name": "cloud-credentials" },
-            "stringData": { "cloud": credentials },
+            "stringData": { "cloud": lab.credentials_file() },
         }))
         .await?;
     cluster
@@ -122,13 +131,9 @@ pub(crate) async fn locations(
                 "objectStorage": {
                     "bucket": CONTAINER,
                     "prefix": "cluster-1",
-                    "caCert": STANDARD.encode(azurite.authority().pem()),
+                    "caCert": STANDARD.encode(authorities),
                 },
-                "config": {
-                    "storageAccount": account.name,
-                    "storageAccountURI": azurite.endpoint(&account.name),
-                    "storageAccountKeyEnvVar": KEY,
-                },
+                "config": config,
                 "credential": credential,
             },
         }))

@@ -15,19 +15,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 use stillpoint_cluster::until;
-use stillpoint_e2e::{
-    World,
-    postgres::{Load, Postgres, Sums},
-    world::SOON,
-};
+use stillpoint_e2e::{World, world::SOON};
 use stillpoint_lab::SnapshotView;
 use stillpoint_loopfs::{Kind, Mounted};
-use stillpoint_system::{
-    inspect,
-    writers::{self, Writer},
-};
+use stillpoint_system::{inspect, writers};
 
-use crate::{files, shop};
+use crate::{
+    application::{Application, database_is_whole},
+    files, shop,
+};
 
 const ZONE_MAPPING: &str =
     "westeurope-1=westeurope-2,westeurope-2=westeurope-3,westeurope-3=westeurope-1";
@@ -79,7 +75,7 @@ async fn life(world: &World) -> Result<()> {
     assert!(said.contains("level=info"), "{said}");
     restored(world, &before, &frozen).await?;
     shop::assert_objects(world).await?;
-    database(world, sums).await?;
+    database_is_whole(world, sums).await?;
 
     deleted(world).await?;
     expired(world).await
@@ -103,44 +99,6 @@ async fn before(world: &World) -> Result<Vec<Before>> {
 fn node_of(running: &BTreeMap<String, String>, pod: &str) -> Result<String> {
     let found = running.iter().find(|(name, _)| name.starts_with(pod));
     Ok(found.with_context(|| format!("no pod {pod}"))?.1.clone())
-}
-
-/// What runs in the pods.
-struct Application {
-    writers: Vec<Writer>,
-    _load: Load,
-    postgres: Postgres,
-}
-
-impl Application {
-    async fn start(world: &World) -> Result<Self> {
-        let [(database, _), files @ ..] = shop::CLAIMS;
-        let mut writers = Vec::new();
-        for (claim, _) in files {
-            let writer = Writer::files(&world.mounted(shop::NAME, claim).await?)?;
-            until("the writer writes", SOON, async || {
-                Ok((writer.count() > 20).then_some(()))
-            })
-            .await?;
-            writers.push(writer);
-        }
-        let volume = world.mounted(shop::NAME, database).await?;
-        let postgres = Postgres::create(&volume, &world.scratch().join("before"))?;
-        let load = postgres.load()?;
-        until("pgbench writes", SOON, async || {
-            Ok((postgres.sums()?.transactions > 20).then_some(()))
-        })
-        .await?;
-        Ok(Self {
-            writers,
-            _load: load,
-            postgres,
-        })
-    }
-
-    fn stop(self) -> Result<()> {
-        self.writers.into_iter().try_for_each(Writer::stop)
-    }
 }
 
 /// `velero KIND create NAME … --wait`, which must complete.
@@ -270,17 +228,6 @@ fn assert_same(restored: &Content, frozen: &Content, claim: &str) {
     for (name, content) in frozen {
         assert!(restored[name] == *content, "{claim}: {name:?} differs");
     }
-}
-
-/// PostgreSQL starts on what was restored, and has lost nothing that was committed before the backup.
-async fn database(world: &World, before: Sums) -> Result<()> {
-    let [(claim, _), ..] = shop::CLAIMS;
-    let volume = world.mounted(shop::NAME, claim).await?;
-    let postgres = Postgres::start(&volume, &world.scratch().join("after"))?;
-    let sums = postgres.sums()?;
-    assert!(sums.agree(), "{sums:?}\n{}", postgres.log());
-    assert!(sums.transactions >= before.transactions, "{sums:?}");
-    postgres.check()
 }
 
 /// `velero backup delete` takes snapshots and blobs with it, and the restore.
