@@ -61,3 +61,16 @@ pub(crate) async fn database_is_whole(world: &World, before: Sums) -> Result<()>
     assert!(sums.transactions >= before.transactions, "{sums:?}");
     postgres.check()
 }
+
+/// Every volume takes writes: nothing is frozen.
+pub(crate) async fn assert_writable(world: &World) -> Result<()> {
+    for (claim, _) in shop::CLAIMS {
+        let writer = Writer::files(&world.mounted(shop::NAME, claim).await?)?;
+        until(&format!("{claim} is written"), SOON, async || {
+            Ok((writer.count() > 2).then_some(()))
+        })
+        .await?;
+        writer.stop()?;
+    }
+    Ok(())
+}

@@ -21,7 +21,7 @@ use stillpoint_loopfs::{Kind, Mounted};
 use stillpoint_system::{inspect, writers};
 
 use crate::{
-    application::{Application, database_is_whole},
+    application::{Application, assert_writable, database_is_whole},
     files, shop,
 };
 
@@ -78,7 +78,8 @@ async fn life(world: &World) -> Result<()> {
     database_is_whole(world, sums).await?;
 
     deleted(world).await?;
-    expired(world).await
+    expired(world).await?;
+    assert_writable(world).await
 }
 
 /// All pods run on their nodes, and all claims are bound.
