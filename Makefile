@@ -7,15 +7,15 @@ STOCK_PLUGIN ?=
 
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
-	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm
+	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm pg_ctlcluster:postgresql
 # What npm writes last: older than the lock, or missing, it is to be installed.
 AZURITE := tests/azurite/node_modules/.package-lock.json
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
 
-.PHONY: help setup packages demo test bench lint release clean
+.PHONY: help setup packages demo test e2e bench lint release clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: packages $(AZURITE) ## what the machine lacks: Debian packages (as root), Azurite; and says what it cannot get
 
@@ -44,6 +44,11 @@ test: setup ## all tests: unit, real filesystems, whole system, Velero's own cli
 	$(CARGO) test --workspace
 	tests/velero/run
 	$(MAKE) release
+
+e2e: setup ## backup, loss and restore with the real Velero on a real Kubernetes API; a part of `make test`
+	@test "$$(id -u)" = 0 || { echo "the tests freeze real filesystems: run them as root (sudo make e2e)"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go is missing, for Kubernetes and Velero: Go 1.26 or newer, https://go.dev/dl"; exit 1; }
+	$(CARGO) test --package stillpoint-e2e
 
 bench: setup release ## how long it takes, beside the plugin that STOCK_PLUGIN=PATH names; JSON in target/bench
 	@test "$$(id -u)" = 0 || { echo "the bench freezes real filesystems: run it as root (sudo make bench)"; exit 1; }

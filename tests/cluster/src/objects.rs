@@ -30,18 +30,17 @@ pub async fn until<T>(
     mut probe: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let deadline = Instant::now() + within;
+    let mut last = anyhow!("no answer");
     loop {
-        let answer = timeout_at(deadline, probe()).await;
-        if let Ok(Ok(Some(found))) = answer {
-            return Ok(found);
+        match timeout_at(deadline, probe()).await {
+            Ok(Ok(Some(found))) => return Ok(found),
+            Ok(Ok(None)) => last = anyhow!("not yet"),
+            Ok(Err(error)) => last = error,
+            // What was said before tells more.
+            Err(_) => {}
         }
         if Instant::now() >= deadline {
-            let error = match answer {
-                Ok(Err(error)) => error,
-                Ok(Ok(_)) => anyhow!("not yet"),
-                Err(_) => anyhow!("no answer"),
-            };
-            return Err(error.context(format!("{what}: not within {within:?}")));
+            return Err(last.context(format!("{what}: not within {within:?}")));
         }
         sleep(POLL).await;
     }

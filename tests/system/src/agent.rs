@@ -35,7 +35,7 @@ impl Agent {
             .append(true)
             .open(directory.join("agent.log"))?;
         let process = Command::new(programs::program(programs::AGENT)?)
-            .args(["serve", "--node-name", "node-1", "--kubelet-root"])
+            .args(["serve", "--node-name", kubelet.node(), "--kubelet-root"])
             .arg(kubelet.root())
             .arg("--journal")
             .arg(directory.join("journal"))

@@ -17,6 +17,7 @@ const DRIVER: &str = "disk.csi.azure.com";
 #[derive(Debug)]
 pub struct Kubelet {
     root: PathBuf,
+    node: String,
 }
 
 /// A volume that a pod uses: staged for the node, bound into the pod.
@@ -32,17 +33,28 @@ pub struct PodVolume {
 struct BindMount(PathBuf);
 
 impl Kubelet {
-    /// The kubelet whose root is `root`, created if missing.
+    /// The kubelet whose root is `root`, created if missing, of the only node.
     pub fn at(root: &Path) -> Result<Self> {
+        Self::of("node-1", root)
+    }
+
+    /// The same of that node.
+    pub fn of(node: &str, root: &Path) -> Result<Self> {
         fs::create_dir_all(root)?;
         Ok(Self {
             root: root.to_owned(),
+            node: node.into(),
         })
     }
 
     /// Its root directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Its node's name.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// Mounts the disk in `image` as the CSI driver's volume `handle`, as PV `pv` into pod `pod`.
@@ -67,7 +79,7 @@ impl Kubelet {
         let facts = json!({
             "attachmentID": format!("csi-{pod}"),
             "driverName": DRIVER,
-            "nodeName": "node-1",
+            "nodeName": self.node,
             "specVolID": pv,
             "volumeHandle": handle,
             "volumeLifecycleMode": "Persistent",

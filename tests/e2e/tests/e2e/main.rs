@@ -1,0 +1,8 @@
+//! A backup with cluster objects and disks together, everything lost, everything back.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod application;
+mod files;
+mod scenario;
+mod shop;

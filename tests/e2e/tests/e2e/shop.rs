@@ -1,0 +1,221 @@
+//! The application: a namespace with a bit of everything.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject},
+    core::GroupVersionKind,
+};
+use stillpoint_cluster::until;
+use stillpoint_e2e::{World, world::SOON};
+
+/// Its namespace.
+pub(crate) const NAME: &str = "shop";
+/// Its claims, and the beginning of their pods' names. PostgreSQL has the first volume; the last is in-tree.
+pub(crate) const CLAIMS: [(&str, &str); 4] = [
+    ("data-db-0", "db-0"),
+    ("data-db-1", "db-1"),
+    ("data-db-2", "db-2"),
+    ("legacy", "legacy-"),
+];
+/// How many pods it has.
+pub(crate) const PODS: usize = 6;
+
+const OBJECTS: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {namespace: shop, name: settings}
+data: {colour: green}
+---
+apiVersion: v1
+kind: Secret
+metadata: {namespace: shop, name: password}
+stringData: {password: open sesame}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: carts.shop.example.com}
+spec:
+  group: shop.example.com
+  names: {kind: Cart, plural: carts}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+---
+apiVersion: shop.example.com/v1
+kind: Cart
+metadata: {namespace: shop, name: full}
+spec: {pears: 3}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: shop, name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: web}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {namespace: shop, name: db}
+spec:
+  replicas: 3
+  serviceName: db
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers: [{name: db, image: db, volumeMounts: [{name: data, mountPath: /data}]}]
+      topologySpreadConstraints:
+      - maxSkew: 1
+        topologyKey: topology.kubernetes.io/zone
+        whenUnsatisfiable: DoNotSchedule
+        labelSelector: {matchLabels: {app: db}}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec:
+      accessModes: [ReadWriteOnce]
+      storageClassName: managed-csi-premium
+      resources: {requests: {storage: 1Gi}}
+";
+
+/// Of before there was a CSI driver.
+const LEGACY: &str = "
+apiVersion: v1
+kind: PersistentVolume
+metadata:
+  name: legacy
+  annotations: {pv.kubernetes.io/provisioned-by: kubernetes.io/azure-disk}
+  labels:
+    failure-domain.beta.kubernetes.io/region: westeurope
+    failure-domain.beta.kubernetes.io/zone: westeurope-1
+spec:
+  accessModes: [ReadWriteOnce]
+  azureDisk: {kind: Managed, cachingMode: ReadOnly, fsType: ext4, diskName: legacy, diskURI: DISK}
+  capacity: {storage: 1Gi}
+  claimRef: {namespace: shop, name: legacy}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [
+    {key: failure-domain.beta.kubernetes.io/zone, operator: In, values: [westeurope-1]}]}]}}
+  persistentVolumeReclaimPolicy: Delete
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {namespace: shop, name: legacy}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: \"\"
+  volumeName: legacy
+  resources: {requests: {storage: 1Gi}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: shop, name: legacy}
+spec:
+  strategy: {type: Recreate}
+  selector: {matchLabels: {app: legacy}}
+  template:
+    metadata: {labels: {app: legacy}}
+    spec:
+      containers: [{name: legacy, image: legacy, volumeMounts: [{name: data, mountPath: /data}]}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: legacy}}]
+";
+
+/// Makes all of it.
+pub(crate) async fn open(world: &World) -> Result<()> {
+    world.cluster.apply_yaml(OBJECTS).await?;
+    let disk = world.driver.disk("legacy", "westeurope-1")?;
+    let legacy = LEGACY.replace("DISK", &disk.to_string());
+    world.cluster.apply_yaml(&legacy).await
+}
+
+/// Fails unless the objects without a volume are what [`open`] made.
+pub(crate) async fn assert_objects(world: &World) -> Result<()> {
+    let settings: Api<ConfigMap> = Api::namespaced(world.client(), NAME);
+    let data = settings.get("settings").await?.data.unwrap_or_default();
+    assert_eq!(data["colour"], "green");
+    let secrets: Api<Secret> = Api::namespaced(world.client(), NAME);
+    let data = secrets.get("password").await?.data.unwrap_or_default();
+    assert!(data["password"].0 == b"open sesame", "another password");
+    let kind = GroupVersionKind::gvk("shop.example.com", "v1", "Cart");
+    let carts = ApiResource::from_gvk(&kind);
+    let carts: Api<DynamicObject> = Api::namespaced_with(world.client(), NAME, &carts);
+    assert_eq!(carts.get("full").await?.data["spec"]["pears"], 3);
+    Ok(())
+}
+
+/// Waits until all pods run: the node of each, by its name.
+pub(crate) async fn running(world: &World) -> Result<BTreeMap<String, String>> {
+    let pods: Api<Pod> = Api::namespaced(world.client(), NAME);
+    until("all pods run", SOON, async || {
+        let mut running = BTreeMap::new();
+        let mut waiting = Vec::new();
+        for pod in pods.list(&Default::default()).await? {
+            let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+            let name = pod.metadata.name.unwrap_or_default();
+            match (spec.node_name, status.phase.as_deref()) {
+                (Some(node), Some("Running")) if pod.metadata.deletion_timestamp.is_none() => {
+                    running.insert(name, node);
+                }
+                _ => waiting.push((name, status.conditions)),
+            }
+        }
+        anyhow::ensure!(running.len() == PODS, "{running:?}; {waiting:?}");
+        Ok(Some(running))
+    })
+    .await
+}
+
+/// The PersistentVolume of a bound claim.
+pub(crate) async fn volume(world: &World, claim: &str) -> Result<PersistentVolume> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client(), NAME);
+    let claim = claims.get(claim).await?;
+    let phase = claim.status.and_then(|status| status.phase);
+    anyhow::ensure!(phase.as_deref() == Some("Bound"), "a claim is {phase:?}");
+    let name = claim.spec.and_then(|spec| spec.volume_name);
+    let volumes: Api<PersistentVolume> = Api::all(world.client());
+    Ok(volumes
+        .get(&name.context("a claim without a volume")?)
+        .await?)
+}
+
+/// Deletes the namespace, and with it the volumes and their disks; the custom resource too.
+pub(crate) async fn lose(world: &World) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(world.client());
+    let volumes: Api<PersistentVolume> = Api::all(world.client());
+    namespaces.delete(NAME, &DeleteParams::default()).await?;
+    let customs: Api<CustomResourceDefinition> = Api::all(world.client());
+    customs
+        .delete("carts.shop.example.com", &DeleteParams::default())
+        .await?;
+    until("the namespace is gone", SOON, async || {
+        let left = namespaces.get_opt(NAME).await?;
+        anyhow::ensure!(left.is_none(), "{:?}", left.and_then(|left| left.status));
+        Ok(Some(()))
+    })
+    .await?;
+    until("volumes and disks are gone", SOON, async || {
+        let (left, disks) = (
+            volumes.list(&Default::default()).await?.items,
+            world.lab.disks(),
+        );
+        anyhow::ensure!(left.is_empty() && disks.is_empty(), "{disks:?} {left:?}");
+        Ok(Some(()))
+    })
+    .await
+}
