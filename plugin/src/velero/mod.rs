@@ -1,5 +1,6 @@
 //! Velero's services: what arrives by gRPC is decoded here, and what the use cases answer is encoded.
 
+mod calling;
 mod cut;
 mod flags;
 mod initialized;
@@ -26,7 +27,10 @@ use tonic::{
 };
 use tower::util::MapRequestLayer;
 
-use self::object_store_service::ObjectStoreService;
+use self::{
+    calling::Calling, object_store_service::ObjectStoreService,
+    snapshotter_service::SnapshotterService,
+};
 use crate::goplugin::Calls;
 pub use flags::{Flags, LogLevel};
 pub use initialized::InitError;
@@ -61,9 +65,9 @@ pub fn register<L, S>(
         command,
         served: Arc::clone(&served),
     };
-    let snapshotter =
-        snapshotter_service::SnapshotterService::new(calls.clone(), Arc::clone(&served), locations);
-    let object_store = ObjectStoreService::new(calls.clone(), served, stores);
+    let locations = Calling::new(calls.clone(), Arc::clone(&served), locations);
+    let snapshotter = SnapshotterService(locations);
+    let object_store = ObjectStoreService(Calling::new(calls.clone(), served, stores));
     routes
         .add_service(PluginListerServer::new(lister))
         .add_service(

@@ -1,6 +1,6 @@
 //! The ObjectStore service: checks names, decodes, runs the use case as a call, encodes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{
@@ -12,55 +12,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    initialized::Initialized,
-    names::Served,
+    calling::Calling,
     object_store::{Body, Broken, Object, Store},
     open::Open,
     request::RequestError,
 };
-use crate::goplugin::Calls;
 
 /// Velero's client takes messages of any size; larger ones than its own 16 KiB cost it less. A connection to Azure
 /// seldom hands out more at once.
 const MESSAGE: usize = 256 << 10;
 
-pub(super) struct ObjectStoreService<S: Open> {
-    calls: Calls,
-    served: Arc<Served>,
-    initialized: Arc<Initialized<S>>,
-}
+pub(super) struct ObjectStoreService<S: Open>(pub(super) Calling<S>);
 
 type Answer<T> = Result<Response<T>, Status>;
-
-impl<S> ObjectStoreService<S>
-where
-    S: Open,
-    S::Opened: Store,
-    <S::Opened as Store>::Error: std::error::Error + Send + Sync + 'static,
-    Status: From<S::Error> + From<<S::Opened as Store>::Error>,
-{
-    pub(super) fn new(calls: Calls, served: Arc<Served>, stores: S) -> Self {
-        Self {
-            calls,
-            served,
-            initialized: Arc::new(Initialized::new(stores)),
-        }
-    }
-
-    /// Runs `call` on the store that `plugin` means.
-    async fn on_store<T, F>(
-        &self,
-        plugin: &str,
-        call: impl FnOnce(Arc<S::Opened>, CancellationToken) -> F,
-    ) -> Result<T, Status>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, <S::Opened as Store>::Error>> + Send + 'static,
-    {
-        let store = self.initialized.current(self.served.find(plugin)?)?;
-        Ok(self.calls.run(|cancel| call(store, cancel)).await??)
-    }
-}
 
 #[tonic::async_trait]
 impl<S> ObjectStore for ObjectStoreService<S>
@@ -73,13 +37,8 @@ where
     type GetObjectStream = BoxStream<'static, Result<wire::Bytes, Status>>;
 
     async fn init(&self, request: Request<wire::ObjectStoreInitRequest>) -> Answer<wire::Empty> {
-        let request = request.into_inner();
-        let plugin = self.served.find(&request.plugin)?;
-        let initialized = Arc::clone(&self.initialized);
-        let config = request.config.into_iter().collect();
-        self.calls
-            .run(|cancel| async move { initialized.init(plugin, config, cancel).await })
-            .await??;
+        let wire::ObjectStoreInitRequest { plugin, config } = request.into_inner();
+        self.0.init(&plugin, config).await?;
         Ok(Response::new(wire::Empty {}))
     }
 
@@ -94,18 +53,19 @@ where
             container: first.bucket,
             key: first.key,
         };
-        self.on_store(&first.plugin, |store, cancel| async move {
-            let mut body = body(first.body, messages);
-            let put = store.put(object.clone(), &mut body, cancel.clone()).await;
-            if let Err(error) = &put {
-                let Object { container, key } = &object;
-                tracing::warn!(%container, %key, %error, "object not written");
-                // Velero shows no more than "EOF" of an error that comes while it is still sending.
-                drain(body, cancel).await;
-            }
-            put
-        })
-        .await?;
+        self.0
+            .on(&first.plugin, |store, cancel| async move {
+                let mut body = body(first.body, messages);
+                let put = store.put(object.clone(), &mut body, cancel.clone()).await;
+                if let Err(error) = &put {
+                    let Object { container, key } = &object;
+                    tracing::warn!(%container, %key, %error, "object not written");
+                    // Velero shows no more than "EOF" of an error that comes while it is still sending.
+                    drain(body, cancel).await;
+                }
+                put
+            })
+            .await?;
         Ok(Response::new(wire::Empty {}))
     }
 
@@ -120,7 +80,8 @@ where
         } = request.into_inner();
         let object = Object { container, key };
         let exists = self
-            .on_store(&plugin, |store, cancel| async move {
+            .0
+            .on(&plugin, |store, cancel| async move {
                 store.exists(object, cancel).await
             })
             .await?;
@@ -138,7 +99,8 @@ where
         } = request.into_inner();
         let object = Object { container, key };
         let body = self
-            .on_store(&plugin, |store, cancel| async move {
+            .0
+            .on(&plugin, |store, cancel| async move {
                 store.get(object, cancel).await
             })
             .await?;
@@ -156,7 +118,8 @@ where
             prefix,
         } = request.into_inner();
         let prefixes = self
-            .on_store(&plugin, |store, cancel| async move {
+            .0
+            .on(&plugin, |store, cancel| async move {
                 store
                     .common_prefixes(container, prefix, delimiter, cancel)
                     .await
@@ -175,7 +138,8 @@ where
             prefix,
         } = request.into_inner();
         let keys = self
-            .on_store(&plugin, |store, cancel| async move {
+            .0
+            .on(&plugin, |store, cancel| async move {
                 store.objects(container, prefix, cancel).await
             })
             .await?;
@@ -192,10 +156,11 @@ where
             key,
         } = request.into_inner();
         let object = Object { container, key };
-        self.on_store(&plugin, |store, cancel| async move {
-            store.delete(object, cancel).await
-        })
-        .await?;
+        self.0
+            .on(&plugin, |store, cancel| async move {
+                store.delete(object, cancel).await
+            })
+            .await?;
         Ok(Response::new(wire::Empty {}))
     }
 
@@ -216,7 +181,8 @@ where
             .map(Duration::from_nanos)
             .ok_or(RequestError::Lifetime(ttl))?;
         let url = self
-            .on_store(&plugin, |store, cancel| async move {
+            .0
+            .on(&plugin, |store, cancel| async move {
                 store.signed_url(object, lifetime, cancel).await
             })
             .await?;

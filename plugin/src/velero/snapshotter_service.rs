@@ -1,56 +1,18 @@
 //! The VolumeSnapshotter service: checks names, decodes, runs the use case as a call, encodes.
 
-use std::sync::Arc;
-
 use stillpoint_proto::velero::{self as wire, volume_snapshotter_server::VolumeSnapshotter};
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
-    initialized::Initialized,
-    names::Served,
+    calling::Calling,
     open::Open,
     request::RequestError,
     snapshotter::{CreateSnapshot, CreateVolume, Location},
 };
-use crate::goplugin::Calls;
 
-pub(super) struct SnapshotterService<L: Open> {
-    calls: Calls,
-    served: Arc<Served>,
-    initialized: Arc<Initialized<L>>,
-}
+pub(super) struct SnapshotterService<L: Open>(pub(super) Calling<L>);
 
 type Answer<T> = Result<Response<T>, Status>;
-
-impl<L> SnapshotterService<L>
-where
-    L: Open,
-    L::Opened: Location<Error = L::Error>,
-    Status: From<L::Error>,
-{
-    pub(super) fn new(calls: Calls, served: Arc<Served>, locations: L) -> Self {
-        Self {
-            calls,
-            served,
-            initialized: Arc::new(Initialized::new(locations)),
-        }
-    }
-
-    /// Runs `call` on the location that `plugin` means.
-    async fn on_location<T, F>(
-        &self,
-        plugin: &str,
-        call: impl FnOnce(Arc<L::Opened>, CancellationToken) -> F,
-    ) -> Result<T, Status>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, L::Error>> + Send + 'static,
-    {
-        let location = self.initialized.current(self.served.find(plugin)?)?;
-        Ok(self.calls.run(|cancel| call(location, cancel)).await??)
-    }
-}
 
 #[tonic::async_trait]
 impl<L> VolumeSnapshotter for SnapshotterService<L>
@@ -63,13 +25,8 @@ where
         &self,
         request: Request<wire::VolumeSnapshotterInitRequest>,
     ) -> Answer<wire::Empty> {
-        let request = request.into_inner();
-        let plugin = self.served.find(&request.plugin)?;
-        let initialized = Arc::clone(&self.initialized);
-        let config = request.config.into_iter().collect();
-        self.calls
-            .run(|cancel| async move { initialized.init(plugin, config, cancel).await })
-            .await??;
+        let wire::VolumeSnapshotterInitRequest { plugin, config } = request.into_inner();
+        self.0.init(&plugin, config).await?;
         Ok(Response::new(wire::Empty {}))
     }
 
@@ -83,7 +40,8 @@ where
             volume_az,
         } = request.into_inner();
         let info = self
-            .on_location(&plugin, |location, cancel| async move {
+            .0
+            .on(&plugin, |location, cancel| async move {
                 location
                     .volume_info(volume_id, given(volume_az), cancel)
                     .await
@@ -112,7 +70,8 @@ where
             tags: tags.into_iter().collect(),
         };
         let snapshot_id = self
-            .on_location(&plugin, |location, cancel| async move {
+            .0
+            .on(&plugin, |location, cancel| async move {
                 location.create_snapshot(request, cancel).await
             })
             .await?;
@@ -127,10 +86,11 @@ where
             plugin,
             snapshot_id,
         } = request.into_inner();
-        self.on_location(&plugin, |location, cancel| async move {
-            location.delete_snapshot(snapshot_id, cancel).await
-        })
-        .await?;
+        self.0
+            .on(&plugin, |location, cancel| async move {
+                location.delete_snapshot(snapshot_id, cancel).await
+            })
+            .await?;
         Ok(Response::new(wire::Empty {}))
     }
 
@@ -152,7 +112,8 @@ where
             iops: (iops != 0).then_some(iops),
         };
         let volume_id = self
-            .on_location(&plugin, |location, cancel| async move {
+            .0
+            .on(&plugin, |location, cancel| async move {
                 location.create_volume(request, cancel).await
             })
             .await?;
@@ -169,7 +130,8 @@ where
         } = request.into_inner();
         let volume = decode(&persistent_volume)?;
         let volume_id = self
-            .on_location(&plugin, |location, cancel| async move {
+            .0
+            .on(&plugin, |location, cancel| async move {
                 location.volume_id(volume, cancel).await
             })
             .await?;
@@ -190,7 +152,8 @@ where
         } = request.into_inner();
         let volume = decode(&persistent_volume)?;
         let volume = self
-            .on_location(&plugin, |location, cancel| async move {
+            .0
+            .on(&plugin, |location, cancel| async move {
                 location.set_volume_id(volume, volume_id, cancel).await
             })
             .await?;

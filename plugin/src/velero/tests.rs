@@ -114,7 +114,7 @@ async fn start() -> (Channel, mpsc::UnboundedReceiver<Seen>) {
     let (witness, seen) = mpsc::unbounded_channel();
     let mut routes = RoutesBuilder::default();
     let served = Arc::new(Served::new(None));
-    let service = ObjectStoreService::new(Calls::default(), served, Witnesses(witness));
+    let service = ObjectStoreService(Calling::new(Calls::default(), served, Witnesses(witness)));
     add_object_store(&mut routes, service);
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     let incoming = stream::once(async { Ok::<_, std::io::Error>(theirs) });
