@@ -22,7 +22,7 @@ async fn every_wrong_key_or_value_is_refused_by_init_and_remembered() {
         .to_string();
     let error = snapshotter.volume_info(&disk, "").await.unwrap_err();
     assert!(error.message().contains("was not initialized"), "{error}");
-    let long = "g".repeat(91);
+    let long = "group-".repeat(16);
     for (key, value, allowed) in [
         ("resourcegroup", "rg", "(`resourceGroup`?)"),
         ("freezetimeout", "5s", "(`freezeTimeout`?)"),
