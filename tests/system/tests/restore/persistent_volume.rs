@@ -28,8 +28,9 @@ async fn restored(cloud: &Cloud, with: &Snapshotter, name: &str, zone: &str) -> 
     }
 }
 
-fn annotate(pv: &mut Value, restored: &Restored) {
+fn annotate(pv: &mut Value, restored: &Restored, zone: &str) {
     let annotations = &mut pv["metadata"]["annotations"];
+    annotations["stillpoint.io/zone"] = json!(zone);
     annotations["stillpoint.io/snapshot"] = json!(restored.snapshot);
     annotations["stillpoint.io/consistency"] = json!(restored.consistency);
     annotations["stillpoint.io/consistency-reason"] = json!(restored.reason);
@@ -45,7 +46,7 @@ async fn a_csi_pv_tells_the_truth_also_by_a_process_that_did_not_make_the_disk()
     let old = csi(&cloud.lab.disk_id("old").to_string());
     let made = restored(&cloud, &snapshotter, "old", "westeurope-2").await;
     let mut expected = old.clone();
-    annotate(&mut expected, &made);
+    annotate(&mut expected, &made, "westeurope-2");
     expected["metadata"]["labels"]["topology.kubernetes.io/zone"] = json!("westeurope-2");
     expected["spec"]["csi"]["volumeHandle"] = json!(made.disk);
     let attributes = expected["spec"]["csi"]["volumeAttributes"]
@@ -83,7 +84,7 @@ async fn an_in_tree_pv_becomes_csi_or_stays() {
     let made = restored(&cloud, &snapshotter, "old", "westeurope-3").await;
     let name = made.disk.rsplit_once('/').unwrap().1.to_owned();
     let mut labelled = old.clone();
-    annotate(&mut labelled, &made);
+    annotate(&mut labelled, &made, "westeurope-3");
     let labels = &mut labelled["metadata"]["labels"];
     labels["failure-domain.beta.kubernetes.io/zone"] = json!("westeurope-3");
     labels["topology.kubernetes.io/zone"] = json!("westeurope-3");
