@@ -1,7 +1,7 @@
 //! Requests of our own, and their answers whole.
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, header::CONTENT_LENGTH};
 use object_store::client::HttpRequest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -30,14 +30,15 @@ pub(super) fn url(wire: &Wire, object: &Object) -> Result<String, BlobError> {
 }
 
 pub(super) fn request(method: Method, url: &str, body: Bytes) -> Result<HttpRequest, Failure> {
-    http::Request::builder()
-        .method(method)
-        .uri(url)
-        .body(body.into())
-        .map_err(|error| {
-            let address = url.split('?').next().unwrap_or_default();
-            Failure::Malformed(format!("{address} is no URL: {error}"))
-        })
+    let mut request = http::Request::builder().method(method).uri(url);
+    if !body.is_empty() {
+        // It is signed, so it cannot be left to the client.
+        request = request.header(CONTENT_LENGTH, body.len());
+    }
+    request.body(body.into()).map_err(|error| {
+        let address = url.split('?').next().unwrap_or_default();
+        Failure::Malformed(format!("{address} is no URL: {error}"))
+    })
 }
 
 /// Sends a request that may be repeated, and reads the whole answer.

@@ -52,7 +52,7 @@ pub(super) fn escaped(path: &Path) -> String {
     path.as_ref().replace('%', "%25")
 }
 
-/// Makes of a URL with an [`escaped`] path what is signed and sent. Once: what is sent again begins anew.
+/// Makes of a URL with an [`escaped`] path what is signed and sent. Once.
 pub(super) fn sent(uri: &mut Uri) {
     // Neither an account nor a container has a `%` in its name.
     if !uri.path().contains("%25") {

@@ -143,8 +143,14 @@ impl Wire {
 
     /// Sends a request that has no authorisation yet, again while that may help. An answer is one of success, its
     /// body unread.
-    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+    pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
         let begun = Instant::now();
+        key::sent(request.uri_mut());
+        if request.body().content_length() > 0 {
+            let checksum = HeaderValue::try_from(checksum::of(request.body()))
+                .map_err(|error| Failure::Malformed(error.to_string()))?;
+            request.headers_mut().insert(CONTENT_MD5, checksum);
+        }
         let mut first_failure = None;
         let mut backoff = Backoff::default();
         let mut renewed = false;
@@ -208,12 +214,6 @@ impl Wire {
         credential: &AzureCredential,
     ) -> Result<(), Failure> {
         self.check(request.uri(), credential)?;
-        key::sent(request.uri_mut());
-        if request.body().content_length() > 0 {
-            let checksum = HeaderValue::try_from(checksum::of(request.body()))
-                .map_err(|error| Failure::Malformed(error.to_string()))?;
-            request.headers_mut().insert(CONTENT_MD5, checksum);
-        }
         AzureAuthorizer::new(credential, &self.0.account)
             .try_authorize(request)
             .map_err(|error| Failure::Malformed(error.to_string()))?;

@@ -4,16 +4,16 @@ use std::{fmt::Write as _, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Method, Request, header::CONTENT_LENGTH};
+use http::Method;
 use object_store::{
-    ObjectStoreExt as _, PutPayload, azure::MicrosoftAzure, client::HttpRequest,
-    multipart::MultipartStore as _, path::Path,
+    ObjectStoreExt as _, PutPayload, azure::MicrosoftAzure, multipart::MultipartStore as _,
+    path::Path,
 };
 
 use super::Blob;
 use crate::{
     azure::{
-        blob::{Account, BlobError, key},
+        blob::{Account, BlobError, ask, key},
         failure::Failure,
     },
     velero::Object,
@@ -66,18 +66,6 @@ impl<'a> BlockBlob<'a> {
             error => error,
         }
     }
-
-    fn list(&self, blocks: &[String]) -> Result<HttpRequest, Failure> {
-        let container = self.account.wire.url(&self.object.container);
-        let url = format!("{container}/{}?comp=blocklist", key::escaped(&self.path));
-        let list = block_list(blocks);
-        Request::builder()
-            .method(Method::PUT)
-            .uri(url)
-            .header(CONTENT_LENGTH, list.len())
-            .body(list.into())
-            .map_err(|error| Failure::Malformed(error.to_string()))
-    }
 }
 
 impl Blob for BlockBlob<'_> {
@@ -105,7 +93,10 @@ impl Blob for BlockBlob<'_> {
     /// tried again.
     async fn commit(&self, blocks: Vec<String>) -> Result<(), BlobError> {
         let begun = Instant::now();
-        let sent = async { self.account.wire.send(self.list(&blocks)?).await };
+        let wire = &self.account.wire;
+        let url = format!("{}?comp=blocklist", ask::url(wire, self.object)?);
+        let list = Bytes::from(block_list(&blocks));
+        let sent = async { wire.send(ask::request(Method::PUT, &url, list)?).await };
         match sent.await {
             Ok(_) => Ok(()),
             Err(failure) => Err(self.last_error(failure, begun)),
