@@ -8,4 +8,4 @@ mod install;
 pub mod postgres;
 pub mod world;
 
-pub use world::World;
+pub use world::{Options, World};

@@ -34,6 +34,27 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// The region's zones; each has a node `node-N`.
 pub const ZONES: [&str; 3] = ["westeurope-1", "westeurope-2", "westeurope-3"];
 
+/// How a world is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Azure; its directory is the world's own.
+    pub lab: Settings,
+    /// More flags of Velero's server.
+    pub flags: Vec<String>,
+}
+
+impl Default for Options {
+    /// An Azure that takes its time for snapshots only, and little of it.
+    fn default() -> Self {
+        let mut lab = Settings::fast();
+        lab.snapshot.duration = Duration::from_millis(400);
+        Self {
+            lab,
+            flags: Vec::new(),
+        }
+    }
+}
+
 /// Dropped in this order.
 pub struct World {
     /// The server and its command line.
@@ -51,7 +72,7 @@ pub struct World {
 
 impl World {
     /// Starts everything; `None`, and said, where it cannot run.
-    pub async fn start() -> Result<Option<Self>> {
+    pub async fn start(options: Options) -> Result<Option<Self>> {
         let missing = stillpoint_loopfs::missing()
             .or_else(stillpoint_cluster::missing)
             .or_else(postgres::missing);
@@ -59,19 +80,20 @@ impl World {
             eprintln!("SKIPPED: {why}");
             return Ok(None);
         }
-        Self::set().await.map(Some)
+        Self::set(options).await.map(Some)
     }
 
-    async fn set() -> Result<Self> {
+    async fn set(options: Options) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("stillpoint-e2e-")
             .tempdir()?;
         // Programs in pods have users of their own.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
-        let mut settings = Settings::fast();
-        settings.directory = Some(directory.path().join("lab"));
-        settings.snapshot.duration = Duration::from_millis(400);
-        let lab = Arc::new(Lab::start(settings).await?);
+        let lab = Settings {
+            directory: Some(directory.path().join("lab")),
+            ..options.lab
+        };
+        let lab = Arc::new(Lab::start(lab).await?);
         let account = Account::new("backups")?;
         let accounts = std::slice::from_ref(&account);
         let azurite = Azurite::start(&Authority::new()?, accounts, Logins::Keys, Data::Temporary)?;
@@ -102,9 +124,11 @@ impl World {
         let plugin = programs::program(programs::PLUGIN)?;
         let installed = Command::new(plugin).arg("install").arg(&plugins).output()?;
         ensure!(installed.status.success(), "{installed:?}");
+        let mut flags = vec!["--garbage-collection-frequency=1s".into()];
+        flags.extend(options.flags);
         let options = VeleroOptions {
             plugins: Some(plugins),
-            flags: vec!["--garbage-collection-frequency=1s".into()],
+            flags,
             variables: vec![("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into())],
             ..VeleroOptions::default()
         };

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use stillpoint_cluster::until;
-use stillpoint_e2e::{World, world::SOON};
+use stillpoint_e2e::{Options, World, world::SOON};
 use stillpoint_lab::SnapshotView;
 use stillpoint_loopfs::{Kind, Mounted};
 use stillpoint_system::{inspect, writers};
@@ -46,7 +46,7 @@ struct Before {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_backed_up_while_it_was_written_comes_back_in_other_zones() {
-    let Some(mut world) = World::start().await.unwrap() else {
+    let Some(mut world) = World::start(Options::default()).await.unwrap() else {
         return;
     };
     shop::open(&world).await.unwrap();
