@@ -4,6 +4,7 @@
 //! Simulated are Azure's resource manager (the lab) and the disks' CSI driver ([`driver`]); all else is the real program.
 
 pub mod application;
+pub mod bench;
 pub mod driver;
 pub mod files;
 mod install;
