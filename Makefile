@@ -52,8 +52,9 @@ e2e: setup ## backup, loss and restore with the real Velero on a real Kubernetes
 
 bench: setup release ## how long it takes, beside the plugin that STOCK_PLUGIN=PATH names; JSON in target/bench
 	@test "$$(id -u)" = 0 || { echo "the bench freezes real filesystems: run it as root (sudo make bench)"; exit 1; }
-	$(CARGO) build --profile tools --package stillpoint-system --bin bench
+	$(CARGO) build --profile tools --package stillpoint-system --package stillpoint-e2e --bins
 	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench
+	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench-cluster
 
 release: setup ## the two programs as they are shipped, in target/release; the plugin tried as in Velero's image
 	$(CARGO) build --release --package stillpoint-plugin --package stillpoint-agent
