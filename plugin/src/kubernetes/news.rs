@@ -82,7 +82,7 @@ fn told(news: &News) -> (&'static str, &'static str, String) {
             snapshot,
             worth,
             mode,
-        } => (&snapshot.name, worth, *mode),
+        } => (snapshot, worth, *mode),
     };
     let frozen = match worth.frozen.as_millis() {
         0 => String::new(),
@@ -126,20 +126,14 @@ fn shortened(mut message: String) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{ResourceGroup, SnapshotId, Worth},
+        model::Worth,
         ports::News::{NotTaken, Taken},
     };
 
     #[test]
     fn an_event_says_what_it_cost_and_why() {
         let taken = |consistency, mode, frozen| Taken {
-            snapshot: SnapshotId::new(
-                ResourceGroup {
-                    subscription: "s".to_owned(),
-                    name: "g".to_owned(),
-                },
-                "snap-1",
-            ),
+            snapshot: "snap-1".to_owned(),
             worth: Worth {
                 consistency,
                 reason: "why".to_owned(),

@@ -26,7 +26,7 @@ pub(super) async fn of(cluster: &Cluster, volume: &Volume) -> Option<FreezeMode>
     );
     let silent = |what: &str, reason: String| {
         tracing::warn!(
-            disk = %volume.disk, namespace, pvc = name, what, reason,
+            volume = %volume.id, namespace, pvc = name, what, reason,
             "the annotation {ANNOTATION} cannot be looked up there, and counts as not set"
         );
     };

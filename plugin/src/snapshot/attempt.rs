@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::FreezeMode,
-    model::{DiskId, Snapshot, SnapshotSpec},
+    model::{Snapshot, SnapshotSpec, VolumeId},
     ports::{AzureError, CutPermit, HoldEnd},
 };
 
@@ -74,9 +74,9 @@ impl Attempt<'_> {
         let specs: Vec<_> = specs
             .map(|(place, target)| self.spec(number(place), target, &hold))
             .collect();
-        let volumes: Vec<DiskId> = targets
+        let volumes: Vec<VolumeId> = targets
             .iter()
-            .map(|target| target.disk.id.clone())
+            .map(|target| target.disk.id.clone().into())
             .collect();
         let begun = tokio::select! {
             begun = Held::begin(

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use crate::{
     config::FreezeMode,
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, HoldEnd, Holder, HolderError, VolumeHold},
 };
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Held {
         holder: &dyn Holder,
         mode: FreezeMode,
         id: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> (Self, Vec<Standing>) {
         let mut held = Self {
