@@ -6,6 +6,7 @@ pub mod backup_location;
 pub mod by_hand;
 pub mod config;
 pub mod error;
+pub mod gate;
 pub mod goplugin;
 pub mod install;
 pub mod kubernetes;

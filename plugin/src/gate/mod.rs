@@ -1,0 +1,3 @@
+//! The gate: has a volume frozen before anyone can act on its VolumeSnapshotContent.
+
+pub mod door;
