@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod gate;
 pub mod goplugin;
+mod hold;
 pub mod install;
 pub mod kubernetes;
 pub mod log;

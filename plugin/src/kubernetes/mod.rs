@@ -14,6 +14,7 @@ mod follow;
 mod lease;
 mod news;
 mod pod;
+mod snapshots;
 mod store;
 mod token;
 mod view;
@@ -38,6 +39,7 @@ use self::{
 };
 use crate::config::ServiceAccount;
 
+pub use snapshots::Snapshots;
 pub use view::View;
 
 /// For one look-up before a freeze.
@@ -79,6 +81,14 @@ impl Kubernetes {
         let prepared = Arc::clone(&view);
         tokio::spawn(async move { prepared.prepare().await });
         view
+    }
+
+    /// The snapshots of it, followed from now on.
+    ///
+    /// # Errors
+    /// The reason, if there is no configuration that can be used.
+    pub async fn snapshots(&self) -> Result<Arc<Snapshots>, String> {
+        Ok(Snapshots::begin(self.cluster().await?.client.clone()))
     }
 
     /// # Errors

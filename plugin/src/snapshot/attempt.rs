@@ -10,13 +10,12 @@ use super::{
     SnapshotError, Snapshots,
     cleanup::Leftovers,
     cut::{Cut, Loss, Remains},
-    held::{Held, Standing},
-    name,
     prepare::Target,
     process::AtWork,
 };
 use crate::{
     config::FreezeMode,
+    hold::{self, Held, Standing},
     model::{Snapshot, SnapshotSpec, VolumeId},
     ports::{AzureError, CutPermit, HoldEnd},
 };
@@ -57,7 +56,7 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     pub(super) async fn run(mut self, targets: &mut [Target]) -> Outcome {
-        let hold = name::hold();
+        let hold = hold::fresh_id();
         let at_work = Arc::new(self.site.process.begin(&hold));
         let permits = match self.reserve(targets).await {
             Ok(permits) => permits,

@@ -24,8 +24,6 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod finish;
-mod held;
-mod judge;
 mod name;
 mod prepare;
 mod process;

@@ -156,7 +156,7 @@ impl Azure for World {
     }
 
     async fn cut(&self, _permit: &CutPermit, spec: &SnapshotSpec) -> Result<(), AzureError> {
-        let frozen = self.node.lock().unwrap().is_frozen(&spec.source);
+        let frozen = self.node.lock().unwrap().is_frozen(&spec.source.clone().into());
         let put = {
             let mut state = self.lock();
             state.calls.push("cut");
@@ -232,7 +232,7 @@ impl Azure for World {
             .snapshots
             .get(id)
             .and_then(|one| one.source.clone());
-        let frozen = source.is_some_and(|disk| self.node.lock().unwrap().is_frozen(&disk));
+        let frozen = source.is_some_and(|disk| self.node.lock().unwrap().is_frozen(&disk.into()));
         assert!(!frozen, "nothing is deleted while its disk is frozen");
         sleep(Duration::from_millis(50)).await;
         let mut state = self.lock();
