@@ -59,10 +59,7 @@ impl AgentHold {
             ours: Some(ours),
             events,
             asked: asked.to_vec(),
-            volumes: asked
-                .iter()
-                .map(|id| outcome(id, &frozen, node))
-                .collect(),
+            volumes: asked.iter().map(|id| outcome(id, &frozen, node)).collect(),
             since: Instant::now(),
             end: None,
         })

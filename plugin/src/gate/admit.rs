@@ -100,9 +100,17 @@ impl Admission<'_> {
         let Some(name) = &self.attempt.class else {
             return Class::default();
         };
-        let class = self.site.cluster.class(self.attempt.content.kind, name).await;
+        let class = self
+            .site
+            .cluster
+            .class(self.attempt.content.kind, name)
+            .await;
         class.unwrap_or_else(|reason| {
-            tracing::warn!(class = name, reason, "the class counts as if it said nothing");
+            tracing::warn!(
+                class = name,
+                reason,
+                "the class counts as if it said nothing"
+            );
             Class::default()
         })
     }
@@ -168,7 +176,9 @@ impl Admission<'_> {
             Ok(Ok(true)) => Err(format!(
                 "snapshot {name} came of an earlier attempt when the volume was being frozen"
             )),
-            Ok(Err(error)) => Err(format!("nobody knows whether snapshot {name} is there: {error}")),
+            Ok(Err(error)) => Err(format!(
+                "nobody knows whether snapshot {name} is there: {error}"
+            )),
             Err(_) => Err(self.late("Azure was asked")),
         }
     }

@@ -51,7 +51,11 @@ impl Arm {
         let subscription = class.subscription.as_ref().or(self.subscription.as_ref());
         let group = ResourceGroup {
             subscription: subscription.unwrap_or(&disk.group.subscription).clone(),
-            name: class.resource_group.as_ref().unwrap_or(&disk.group.name).clone(),
+            name: class
+                .resource_group
+                .as_ref()
+                .unwrap_or(&disk.group.name)
+                .clone(),
         };
         let name = format!("snapshot-{}", attempt.snapshot.uid);
         Some((disk, SnapshotId::new(group, name)))

@@ -71,7 +71,8 @@ impl Attempt {
         let Some(object) = request.object.as_ref().filter(|_| !request.dry_run) else {
             return Ok(None);
         };
-        let marked = |object: &DynamicObject| object.annotations().contains_key(kind.being_created());
+        let marked =
+            |object: &DynamicObject| object.annotations().contains_key(kind.being_created());
         if request.sub_resource.is_some()
             || !marked(object)
             || request.old_object.as_ref().is_some_and(marked)

@@ -174,7 +174,9 @@ impl Keeper {
             worths.push(self.worth_of(standing, end).await);
         }
         let of = |consistency| worths.iter().find(|worth| worth.consistency == consistency);
-        let worst = of(Consistency::Crash).or(of(Consistency::Filesystem)).or(worths.first());
+        let worst = of(Consistency::Crash)
+            .or(of(Consistency::Filesystem))
+            .or(worths.first());
         let Some(worst) = worst else {
             return crash("no volume was held");
         };
@@ -203,9 +205,7 @@ impl Keeper {
         let attached = if look {
             match sight.disk_again().await {
                 Ok(after) => attachment(&sight.disk, &after),
-                Err(error) => {
-                    Attachment::Changed(format!("its attachment is not known: {error}"))
-                }
+                Err(error) => Attachment::Changed(format!("its attachment is not known: {error}")),
             }
         } else {
             Attachment::Attached

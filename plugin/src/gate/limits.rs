@@ -37,7 +37,7 @@ impl Limits {
         all.retain(|_, recent| recent.is_of_use(now));
         for recent in volumes.iter().filter_map(|volume| all.get(volume)) {
             if let Some(until) = recent.barred.filter(|until| *until > now) {
-                let seconds = (until - now).as_secs() + 1;
+                let seconds = (until - now).as_secs_f64().ceil();
                 return Err(format!(
                     "the API server did not store the last hold of the volume, which is not held again for {seconds} s"
                 ));

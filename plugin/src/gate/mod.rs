@@ -24,6 +24,8 @@ mod orphans;
 pub mod ports;
 mod review;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashSet,

@@ -21,7 +21,10 @@ impl Gate {
         loop {
             sleep(LOOK).await;
             let pending = site.cluster.pending();
-            let holds: Vec<_> = pending.iter().filter_map(|(_, content)| content.hold.clone()).collect();
+            let holds: Vec<_> = pending
+                .iter()
+                .filter_map(|(_, content)| content.hold.clone())
+                .collect();
             since.retain(|hold, _| holds.contains(hold));
             for (id, content) in pending {
                 let Some(hold) = content.hold else { continue };
@@ -32,7 +35,11 @@ impl Gate {
                 {
                     continue;
                 }
-                tracing::info!(content = id.name, hold, "the verdict of a gate that is gone");
+                tracing::info!(
+                    content = id.name,
+                    hold,
+                    "the verdict of a gate that is gone"
+                );
                 let verdict = Verdict {
                     content: id,
                     snapshot: content.snapshot,

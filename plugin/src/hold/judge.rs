@@ -28,17 +28,13 @@ pub(crate) fn judge(
 ) -> Worth {
     let frozen = end.map_or(Duration::ZERO, |end| end.frozen);
     let (consistency, reason) = match (standing, end.map(|end| &end.held), attachment) {
-        (Standing::Still { nodes, .. }, Some(Ok(())), _)
-            if machines > nodes.len() =>
-        {
-            (
-                Consistency::Crash,
-                format!(
-                    "attached to {machines} machines, and only {} of them held it",
-                    nodes.len()
-                ),
-            )
-        }
+        (Standing::Still { nodes, .. }, Some(Ok(())), _) if machines > nodes.len() => (
+            Consistency::Crash,
+            format!(
+                "attached to {machines} machines, and only {} of them held it",
+                nodes.len()
+            ),
+        ),
         (Standing::Still { .. }, Some(Ok(())), Attachment::Changed(change)) => (
             Consistency::Crash,
             format!("frozen, but not wherever it was attached: {change}"),

@@ -78,7 +78,10 @@ impl<T: Clone> Store<T> {
         }
         let deaf = state.deaf.as_ref();
         let reason = deaf.map_or("no answer yet", |(_, reason)| reason);
-        Err(format!("the {} of the cluster are not known: {reason}", self.what))
+        Err(format!(
+            "the {} of the cluster are not known: {reason}",
+            self.what
+        ))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<T> {

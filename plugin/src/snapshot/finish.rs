@@ -3,12 +3,7 @@
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    SnapshotError, Snapshots, Taken,
-    attempt::Fixed,
-    cleanup::delete,
-    prepare::Target,
-};
+use super::{SnapshotError, Snapshots, Taken, attempt::Fixed, cleanup::delete, prepare::Target};
 use crate::{
     config::FreezeMode,
     hold::{Attachment, Standing, attachment, judge},

@@ -11,7 +11,10 @@ pub(super) fn of(object: &DynamicObject) -> Option<Class> {
     let parameter = |name: &str| {
         let mut parameters = parameters.into_iter().flatten();
         let (_, value) = parameters.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        value.as_str().filter(|value| !value.is_empty()).map(str::to_owned)
+        value
+            .as_str()
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
     };
     let wish = object.annotations().get(ANNOTATION);
     Some(Class {

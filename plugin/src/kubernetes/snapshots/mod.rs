@@ -121,8 +121,16 @@ impl Snapshots {
             Kind::Snapshot => content::of_snapshot,
             Kind::Group => content::of_group,
         };
-        tokio::spawn(follow::follow(contents, Arc::clone(&objects.contents), keep));
-        tokio::spawn(follow::follow(classes, Arc::clone(&objects.classes), class::of));
+        tokio::spawn(follow::follow(
+            contents,
+            Arc::clone(&objects.contents),
+            keep,
+        ));
+        tokio::spawn(follow::follow(
+            classes,
+            Arc::clone(&objects.classes),
+            class::of,
+        ));
     }
 
     /// Most clusters have no kinds for groups; they may come, in a version of their own.
@@ -130,7 +138,10 @@ impl Snapshots {
         loop {
             match discovery::group(&self.client, Kind::Group.api_group()).await {
                 Ok(group) => {
-                    let _ = self.groups.version.set(group.preferred_version_or_latest().to_owned());
+                    let _ = self
+                        .groups
+                        .version
+                        .set(group.preferred_version_or_latest().to_owned());
                     return self.follow(Kind::Group);
                 }
                 Err(error) => {
