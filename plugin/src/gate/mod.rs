@@ -20,6 +20,7 @@ pub(crate) mod attempt;
 pub mod door;
 mod keep;
 mod limits;
+mod options;
 mod orphans;
 pub mod ports;
 mod review;
@@ -34,7 +35,7 @@ use std::{
 
 use tokio_util::task::TaskTracker;
 
-pub use self::{arm::Arm, settings::Settings};
+pub use self::{arm::Arm, options::Options, settings::Settings};
 use self::{
     limits::Limits,
     ports::{Cluster, Verdict},
