@@ -18,6 +18,7 @@ mod store;
 mod token;
 mod view;
 mod volume;
+mod webhook;
 mod wish;
 
 use std::{
@@ -39,6 +40,7 @@ use self::{
 use crate::config::ServiceAccount;
 
 pub use view::View;
+pub use webhook::Webhook;
 
 /// For one look-up before a freeze.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -99,6 +101,7 @@ impl Cluster {
             client,
             namespace,
             account,
+            ..
         } = connection;
         let volumes = Arc::new(Store::new("PersistentVolumes"));
         let attachments = Arc::new(Store::new("VolumeAttachments"));
