@@ -19,6 +19,7 @@ mod store;
 mod token;
 mod view;
 mod volume;
+mod webhook;
 mod wish;
 
 use std::{
@@ -41,6 +42,7 @@ use crate::config::ServiceAccount;
 
 pub use snapshots::Snapshots;
 pub use view::View;
+pub use webhook::Webhook;
 
 /// For one look-up before a freeze.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -109,6 +111,7 @@ impl Cluster {
             client,
             namespace,
             account,
+            ..
         } = connection;
         let volumes = Arc::new(Store::new("PersistentVolumes"));
         let attachments = Arc::new(Store::new("VolumeAttachments"));
