@@ -101,3 +101,15 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let _ = timeout(Duration::from_secs(2), afterwards.wait()).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

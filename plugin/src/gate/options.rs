@@ -22,6 +22,7 @@ const CREDENTIALS: [&str; 3] = [
 
 /// The options of the gate.
 #[derive(Clone, Debug, Args)]
+#[group(id = "gate")]
 #[command(next_help_heading = "What is held")]
 pub struct Options {
     /// auto: freeze where an agent can; required: no freeze, no snapshot; off. Classes, and annotations
@@ -56,8 +57,8 @@ pub struct Options {
     /// The same: where tokens come from
     #[arg(long, env = "STILLPOINT_GATE_ACTIVE_DIRECTORY_AUTHORITY")]
     pub active_directory_authority: Option<Url>,
-    /// A kubeconfig, outside a cluster
-    #[arg(long, env = "KUBECONFIG")]
+    /// A kubeconfig, outside a cluster; KUBECONFIG if not given
+    #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
 }
 
