@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Command,
@@ -24,6 +25,7 @@ use stillpoint_system::{
 use tempfile::TempDir;
 
 use crate::{
+    csi::{Maker, Snapshots},
     driver::{Driver, Node},
     install, postgres,
 };
@@ -34,6 +36,9 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// The region's zones; each has a node `node-N`.
 pub const ZONES: [&str; 3] = ["westeurope-1", "westeurope-2", "westeurope-3"];
 
+/// Where the public cloud's names lead in a namespace of ours.
+const PUBLIC_CLOUD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
+
 /// How a world is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -41,6 +46,8 @@ pub struct Options {
     pub lab: Settings,
     /// More flags of Velero's server.
     pub flags: Vec<String>,
+    /// What makes CSI snapshots. With it Velero has its feature EnableCSI, and leaves our plugin no disks.
+    pub csi: Option<Maker>,
 }
 
 impl Default for Options {
@@ -51,6 +58,7 @@ impl Default for Options {
         Self {
             lab,
             flags: Vec::new(),
+            csi: None,
         }
     }
 }
@@ -59,6 +67,8 @@ impl Default for Options {
 pub struct World {
     /// The server and its command line.
     pub velero: Velero,
+    /// With [`Options::csi`].
+    pub snapshots: Option<Snapshots>,
     /// Stands in for the disks' CSI driver.
     pub driver: Driver,
     agents: BTreeMap<String, Agent>,
@@ -89,10 +99,13 @@ impl World {
             .tempdir()?;
         // Programs in pods have users of their own.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
-        let lab = Settings {
+        let mut lab = Settings {
             directory: Some(directory.path().join("lab")),
             ..options.lab
         };
+        if let Some(Maker::AzureDisk(_)) = options.csi {
+            lab.listen = PUBLIC_CLOUD;
+        }
         let lab = Arc::new(Lab::start(lab).await?);
         let account = Account::new("backups")?;
         let accounts = std::slice::from_ref(&account);
@@ -119,13 +132,19 @@ impl World {
         }
         let driver = Driver::start(cluster.client(), Arc::clone(&lab), nodes);
 
+        let mut flags = vec!["--garbage-collection-frequency=1s".into()];
+        flags.extend(options.flags);
+        // Velero looks for the kinds of snapshots when it starts.
+        let mut snapshots = None;
+        if let Some(maker) = &options.csi {
+            snapshots = Some(Snapshots::start(&cluster, &lab, maker).await?);
+            flags.push("--features=EnableCSI".into());
+        }
         let plugins = directory.path().join("plugins");
         fs::create_dir_all(&plugins)?;
         let plugin = programs::program(programs::PLUGIN)?;
         let installed = Command::new(plugin).arg("install").arg(&plugins).output()?;
         ensure!(installed.status.success(), "{installed:?}");
-        let mut flags = vec!["--garbage-collection-frequency=1s".into()];
-        flags.extend(options.flags);
         let options = VeleroOptions {
             plugins: Some(plugins),
             flags,
@@ -136,6 +155,7 @@ impl World {
         install::locations(&cluster, &lab, &azurite, &account).await?;
         let world = Self {
             velero,
+            snapshots,
             driver,
             agents,
             azurite,

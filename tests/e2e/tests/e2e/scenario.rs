@@ -103,7 +103,7 @@ fn node_of(running: &BTreeMap<String, String>, pod: &str) -> Result<String> {
 }
 
 /// `velero KIND create NAME … --wait`, which must complete.
-async fn run(world: &World, kind: &str, name: &str, more: &[&str]) -> Result<()> {
+pub(crate) async fn run(world: &World, kind: &str, name: &str, more: &[&str]) -> Result<()> {
     let create = [&[kind, "create", name, "--wait"][..], more].concat();
     let said = world.velero.cli(&create).await?;
     let object = world.velero.cli(&[kind, "get", name, "-o", "json"]).await?;
