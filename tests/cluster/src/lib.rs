@@ -27,5 +27,5 @@ mod velero;
 pub use cluster::Cluster;
 pub use objects::until;
 pub use part::{Part, Parts};
-pub use programs::missing;
+pub use programs::{build, missing};
 pub use velero::{Velero, VeleroOptions};

@@ -3,9 +3,14 @@
 //!
 //! Simulated are Azure's resource manager (the lab) and the disks' CSI driver ([`driver`]); all else is the real program.
 
+pub mod application;
 pub mod driver;
+pub mod files;
 mod install;
+mod objects;
+mod options;
 pub mod postgres;
 pub mod world;
 
-pub use world::{Options, World};
+pub use options::{Cloud, Options, Plugin};
+pub use world::World;

@@ -1,4 +1,4 @@
-//! The programs under test, built from this tree.
+//! The programs under test, built from this tree, and the one to compare with.
 
 use std::{env, path::PathBuf, process::Command, sync::OnceLock};
 
@@ -23,6 +23,17 @@ pub fn program(name: &str) -> Result<PathBuf> {
         "{} is missing: make it with `make test` or `make demo`",
         program.display()
     );
+    Ok(program)
+}
+
+/// The stock Azure plugin, which is no part of this tree: the one that `STOCK_PLUGIN` names, if it does.
+pub fn stock_plugin() -> Result<Option<PathBuf>> {
+    let named = env::var_os("STOCK_PLUGIN").filter(|path| !path.is_empty());
+    let program = named.map(PathBuf::from);
+    if let Some(program) = &program {
+        let shown = program.display();
+        ensure!(program.exists(), "STOCK_PLUGIN={shown}: no such file");
+    }
     Ok(program)
 }
 
