@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use stillpoint_cluster::{Cluster, Companion};
 use stillpoint_lab::Lab;
+use stillpoint_system::programs;
 
 use stand_in::StandIn;
 
@@ -21,23 +22,16 @@ const LOCATION: &str = "westeurope";
 pub enum Maker {
     /// What stands in for the driver. It looks every so often for the end of what it began; the driver does every 5 s.
     StandIn(Duration),
-    /// azuredisk-csi-driver, this program. It knows the public cloud by its names only, so all of the world has to be
-    /// in a namespace in which they lead to the lab.
+    /// azuredisk-csi-driver, this program. It knows the public cloud only: the world has to be of [`Cloud::Public`].
+    ///
+    /// [`Cloud::Public`]: crate::Cloud::Public
     AzureDisk(PathBuf),
 }
 
 impl Maker {
-    /// The driver that the environment variable `AZUREDISK_PLUGIN` names; `None`, and said, if it does not.
-    pub fn azure_disk() -> Option<Self> {
-        let program = std::env::var_os(azure_disk::VARIABLE).map(PathBuf::from);
-        let program = program.filter(|program| program.exists());
-        if program.is_none() {
-            eprintln!(
-                "SKIPPED: {} does not name an azuredisk-csi-driver (controller service, v1.34 or newer)",
-                azure_disk::VARIABLE
-            );
-        }
-        program.map(Self::AzureDisk)
+    /// The driver that the environment variable `AZUREDISK_PLUGIN` names, if it does.
+    pub fn azure_disk() -> Result<Option<Self>> {
+        Ok(programs::azure_disk()?.map(Self::AzureDisk))
     }
 }
 

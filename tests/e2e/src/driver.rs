@@ -122,6 +122,15 @@ impl Driver {
         mount.map(|mount| mount.volume.path().to_owned())
     }
 
+    /// From now on the watchdog of that PersistentVolume's filesystem waits that long.
+    pub fn watch(&self, pv: &str, within: Duration) -> Result<()> {
+        let mut mounts = self.state.mounts();
+        let mut volumes = mounts.volumes.values_mut();
+        let mount = volumes.find(|mount| mount.pv == pv);
+        let mount = mount.with_context(|| format!("{pv} is not mounted"))?;
+        mount.volume.staged.watch(within)
+    }
+
     /// Whether its journal had to be replayed when it was mounted.
     pub fn replayed(&self, pv: &str) -> Option<bool> {
         self.state.mounts().of(pv).map(|mount| mount.replayed)

@@ -4,10 +4,17 @@
 //! Simulated are Azure's resource manager (the lab) and the disks' CSI driver ([`driver`]; for snapshots [`csi`]); all else
 //! is the real program.
 
+pub mod application;
 pub mod csi;
 pub mod driver;
+pub mod files;
+mod gate;
 mod install;
+mod objects;
+mod options;
 pub mod postgres;
+pub mod public_cloud;
 pub mod world;
 
-pub use world::{Options, World};
+pub use options::{Cloud, Options, Plugin};
+pub use world::World;

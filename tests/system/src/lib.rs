@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod demo;
 pub mod inspect;
 pub mod kubelet;
+pub mod namespace;
 pub mod programs;
 
 pub mod relay;

@@ -9,9 +9,6 @@ use stillpoint_lab::Lab;
 
 use super::LOCATION;
 
-/// Names the program.
-pub(super) const VARIABLE: &str = "AZUREDISK_PLUGIN";
-
 /// Starts it as it is deployed, without a node's ID: the controller service alone. It logs in at its first request.
 pub(super) async fn start(
     cluster: &Cluster,
