@@ -5,6 +5,8 @@ use std::{path::PathBuf, process::Stdio};
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
 
+use crate::part::Parts;
+
 /// Why no cluster can run here, or `None` if one can. Tests say it and count as skipped.
 pub fn missing() -> Option<String> {
     let found = |program: &str, argument: &str| {
@@ -17,6 +19,15 @@ pub fn missing() -> Option<String> {
     let tools = ["flock", "setpriv"];
     let missing = tools.iter().find(|tool| !found(tool, "--version"))?;
     Some(format!("{missing} is missing: it is in util-linux"))
+}
+
+/// Compiles what was not compiled yet, before a place where modules cannot be fetched.
+pub async fn build() -> Result<()> {
+    let parts = Parts::All.all().iter().map(|part| part.program());
+    for program in parts.chain(["velero", "snapshot-controller", "csi-snapshotter"]) {
+        path(program).await?;
+    }
+    Ok(())
 }
 
 /// The path of a program. Compiles it if it was not yet, which can take minutes.

@@ -1,5 +1,7 @@
 //! Velero's locations, and the accounts of agents and plugin with the rights that the README lists.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Node;
@@ -12,7 +14,7 @@ use stillpoint_cluster::Cluster;
 use stillpoint_lab::{Lab, NewStorageAccount};
 use stillpoint_system::blob::{Account, Azurite};
 
-use crate::driver;
+use crate::{Cloud, driver};
 
 /// Where backups are.
 pub(crate) const CONTAINER: &str = "backups";
@@ -95,13 +97,15 @@ pub(crate) async fn node(cluster: &Cluster, name: &str, zone: &str) -> Result<()
     Ok(())
 }
 
-/// Credentials and locations. Disks are frozen where their node has an agent, or no snapshot is taken.
+/// Credentials and locations; `more` goes into the config of the VolumeSnapshotLocation.
 pub(crate) async fn locations(
     cluster: &Cluster,
-    lab: &Lab,
+    azure: &Azure,
     azurite: &Azurite,
     account: &Account,
+    more: &[(&str, &str)],
 ) -> Result<()> {
+    let lab = &azure.lab;
     // Its endpoint and its key are looked up.
     let mut storage = NewStorageAccount::new(
         lab.storage_account_id(&account.name),
@@ -109,11 +113,11 @@ pub(crate) async fn locations(
     );
     storage.key1 = Some(account.key().parse()?);
     lab.create_storage_account(&storage)?;
-    let mut config = lab.location_config();
-    config.retain(|key, _| !["caCert", "credentialsFile"].contains(&key.as_str()));
+    let mut config = azure.config();
+    // Velero's own, from `objectStorage`.
+    config.remove("caCert");
     config.insert("storageAccount".into(), account.name.clone());
-    let authorities = format!("{}{}", azurite.authority().pem(), lab.ca_pem());
-    let credential = json!({ "name": "cloud-credentials", "key": "cloud" });
+    let authorities = authorities(lab, azurite);
     cluster
         .apply(json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -134,23 +138,20 @@ pub(crate) async fn locations(
                     "caCert": STANDARD.encode(authorities),
                 },
                 "config": config,
-                "credential": credential,
+                "credential": { "name": "cloud-credentials", "key": "cloud" },
             },
         }))
         .await?;
-    snapshot_location(cluster, lab, &[]).await
+    snapshot_location(cluster, azure, more).await
 }
 
 /// The VolumeSnapshotLocation, with `more` in its config.
 pub(crate) async fn snapshot_location(
     cluster: &Cluster,
-    lab: &Lab,
+    azure: &Azure,
     more: &[(&str, &str)],
 ) -> Result<()> {
-    let mut config = lab.location_config();
-    // Velero's own, from the Secret.
-    config.remove("credentialsFile");
-    config.insert("freeze".into(), "required".into());
+    let mut config = azure.config();
     let more = more
         .iter()
         .map(|(key, value)| ((*key).into(), (*value).into()));
@@ -166,4 +167,28 @@ pub(crate) async fn snapshot_location(
     });
     cluster.apply(location).await?;
     Ok(())
+}
+
+/// Who signed what plugins speak to, in PEM.
+pub(crate) fn authorities(lab: &Lab, azurite: &Azurite) -> String {
+    format!("{}{}", azurite.authority().pem(), lab.ca_pem())
+}
+
+/// The simulated Azure, and how locations say where it is.
+pub(crate) struct Azure {
+    pub(crate) lab: Arc<Lab>,
+    pub(crate) cloud: Cloud,
+}
+
+impl Azure {
+    /// What both locations say of it.
+    fn config(&self) -> BTreeMap<String, String> {
+        let mut config = self.lab.location_config();
+        // Velero's own, from the Secret.
+        config.remove("credentialsFile");
+        if self.cloud == Cloud::Public {
+            config.retain(|key, _| ["resourceGroup", "subscriptionId"].contains(&key.as_str()));
+        }
+        config
+    }
 }

@@ -5,12 +5,11 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    process::Command,
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::PersistentVolumeClaim};
 use kube::{Api, Client};
 use stillpoint_cluster::{Cluster, Parts, Velero, VeleroOptions, until};
@@ -19,13 +18,14 @@ use stillpoint_system::{
     agent::Agent,
     blob::{Account, Authority, Azurite, Data, Logins},
     kubelet::Kubelet,
-    programs,
 };
 use tempfile::TempDir;
 
 use crate::{
+    Cloud, Options, Plugin,
+    csi::Snapshots,
     driver::{Driver, Node},
-    install, postgres,
+    install::{self, Azure},
 };
 
 /// For what follows by itself; the machine may be busy.
@@ -34,31 +34,12 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// The region's zones; each has a node `node-N`.
 pub const ZONES: [&str; 3] = ["westeurope-1", "westeurope-2", "westeurope-3"];
 
-/// How a world is started.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Azure; its directory is the world's own.
-    pub lab: Settings,
-    /// More flags of Velero's server.
-    pub flags: Vec<String>,
-}
-
-impl Default for Options {
-    /// An Azure that takes its time for snapshots only, and little of it.
-    fn default() -> Self {
-        let mut lab = Settings::fast();
-        lab.snapshot.duration = Duration::from_millis(400);
-        Self {
-            lab,
-            flags: Vec::new(),
-        }
-    }
-}
-
 /// Dropped in this order.
 pub struct World {
     /// The server and its command line.
     pub velero: Velero,
+    /// With [`Options::snapshots`].
+    pub snapshots: Option<Snapshots>,
     /// Stands in for the disks' CSI driver.
     pub driver: Driver,
     agents: BTreeMap<String, Agent>,
@@ -67,26 +48,21 @@ pub struct World {
     pub cluster: Cluster,
     /// Azure.
     pub lab: Arc<Lab>,
+    azure: Azure,
     directory: TempDir,
 }
 
 impl World {
-    /// Starts everything; `None`, and said, where it cannot run.
-    pub async fn start(options: Options) -> Result<Option<Self>> {
-        let missing = stillpoint_loopfs::missing()
-            .or_else(stillpoint_cluster::missing)
-            .or_else(postgres::missing);
-        if let Some(why) = missing {
-            eprintln!("SKIPPED: {why}");
-            return Ok(None);
-        }
-        Self::set(options).await.map(Some)
+    /// Why none can run here, or `None` if one can. Tests say it and count as skipped.
+    pub fn missing() -> Option<String> {
+        stillpoint_loopfs::missing().or_else(stillpoint_cluster::missing)
     }
 
-    async fn set(options: Options) -> Result<Self> {
+    /// Starts everything.
+    pub async fn start(options: Options) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("stillpoint-e2e-")
-            .tempdir()?;
+            .tempdir_in(&options.parent)?;
         // Programs in pods have users of their own.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
         let lab = Settings {
@@ -96,7 +72,8 @@ impl World {
         let lab = Arc::new(Lab::start(lab).await?);
         let account = Account::new("backups")?;
         let accounts = std::slice::from_ref(&account);
-        let azurite = Azurite::start(&Authority::new()?, accounts, Logins::Keys, Data::Temporary)?;
+        let data = Data::Directory(directory.path().join("blobs"));
+        let azurite = Azurite::start(&Authority::new()?, accounts, Logins::Keys, data)?;
         azurite
             .client()?
             .create_container(install::CONTAINER)
@@ -119,32 +96,45 @@ impl World {
         }
         let driver = Driver::start(cluster.client(), Arc::clone(&lab), nodes);
 
-        let plugins = directory.path().join("plugins");
-        fs::create_dir_all(&plugins)?;
-        let plugin = programs::program(programs::PLUGIN)?;
-        let installed = Command::new(plugin).arg("install").arg(&plugins).output()?;
-        ensure!(installed.status.success(), "{installed:?}");
-        let mut flags = vec!["--garbage-collection-frequency=1s".into()];
-        flags.extend(options.flags);
-        let options = VeleroOptions {
-            plugins: Some(plugins),
-            flags,
-            variables: vec![("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into())],
-            ..VeleroOptions::default()
+        let mut flags = options.flags;
+        // Velero looks for the kinds of snapshots when it starts.
+        let mut snapshots = None;
+        if let Some(maker) = &options.snapshots {
+            snapshots = Some(Snapshots::start(&cluster, &lab, maker).await?);
+            flags.push("--features=EnableCSI".into());
+        }
+        let azure = Azure {
+            lab: Arc::clone(&lab),
+            cloud: options.cloud,
         };
-        let velero = cluster.start_velero(options).await?;
-        install::locations(&cluster, &lab, &azurite, &account).await?;
+        let settings = options.plugin.settings();
+        options.plugin.install(&plugins(&directory))?;
+        fs::write(trusted(&directory), install::authorities(&lab, &azurite))?;
+        let velero = server(&directory, options.cloud, &flags);
+        let velero = cluster.start_velero(velero).await?;
+        install::locations(&cluster, &azure, &azurite, &account, settings).await?;
         let world = Self {
             velero,
+            snapshots,
             driver,
             agents,
             azurite,
             cluster,
             lab,
+            azure,
             directory,
         };
         world.ready().await?;
         Ok(world)
+    }
+
+    /// Velero ends, has `plugin` instead of the one it had, and starts with `flags` besides ours. All else stays.
+    pub async fn exchange_plugin(&mut self, plugin: &Plugin, flags: &[String]) -> Result<()> {
+        self.velero.kill();
+        plugin.install(&plugins(&self.directory))?;
+        let options = server(&self.directory, self.azure.cloud, flags);
+        self.velero = self.cluster.start_velero(options).await?;
+        Ok(())
     }
 
     async fn ready(&self) -> Result<()> {
@@ -193,8 +183,39 @@ impl World {
 
     /// The zone for each zone on restore, `westeurope-1=westeurope-2,…`.
     pub async fn map_zones(&self, mapping: &str) -> Result<()> {
-        install::snapshot_location(&self.cluster, &self.lab, &[("zoneMapping", mapping)])
-            .await
-            .context("the VolumeSnapshotLocation")
+        let mapping = [("zoneMapping", mapping)];
+        let settings = [Plugin::Stillpoint.settings(), &mapping].concat();
+        self.snapshot_location(&settings).await
+    }
+
+    /// Gives the VolumeSnapshotLocation these settings, and no others beyond where snapshots go.
+    pub async fn snapshot_location(&self, settings: &[(&str, &str)]) -> Result<()> {
+        let written = install::snapshot_location(&self.cluster, &self.azure, settings).await;
+        written.context("the VolumeSnapshotLocation")
+    }
+}
+
+fn plugins(directory: &TempDir) -> PathBuf {
+    directory.path().join("plugins")
+}
+
+/// Of the public cloud's names.
+fn trusted(directory: &TempDir) -> PathBuf {
+    directory.path().join("authorities.pem")
+}
+
+fn server(directory: &TempDir, cloud: Cloud, more: &[String]) -> VeleroOptions {
+    let mut flags = vec!["--garbage-collection-frequency=1s".into()];
+    flags.extend_from_slice(more);
+    let mut variables = vec![("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into())];
+    if cloud == Cloud::Public {
+        let trusted = trusted(directory).display().to_string();
+        variables.push(("SSL_CERT_FILE".into(), trusted));
+    }
+    VeleroOptions {
+        plugins: Some(plugins(directory)),
+        flags,
+        variables,
+        ..VeleroOptions::default()
     }
 }

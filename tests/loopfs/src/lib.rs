@@ -1,20 +1,31 @@
 //! Filesystems in files, mounted through loop devices, thawed and unmounted when dropped.
 //!
 //! A writer on a frozen filesystem cannot be killed, so every mount has a watchdog: a process that
-//! thaws it after [`WATCHDOG`], whatever becomes of the test.
+//! thaws it after [`WATCHDOG`], or when the test dies, whatever becomes of that.
 
 use std::{
     ffi::OsStr,
     fmt,
     fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 /// A hold lasts 60 s at most; what is frozen after this is frozen by mistake.
-const WATCHDOG: &str = "180";
+const WATCHDOG: Duration = Duration::from_secs(180);
+/// A limit is a line of its input, which ends with the process that mounted: thawed then more than once, for what that
+/// process had begun to freeze may be frozen only after it died.
+const WATCH: &str = r#"while :; do
+    if read -r -t "$limit" limit; then continue; fi
+    [ $? -gt 128 ] || break
+    fsfreeze --unfreeze "$0"
+    read -r limit || break
+done
+for pause in 0 1 5; do sleep "$pause"; fsfreeze --unfreeze "$0"; done"#;
 
 /// The filesystems that managed disks carry on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,11 +123,11 @@ impl Mounted {
             mount_point.as_ref(),
         ];
         run("mount", args)?;
-        let watchdog = Command::new("sh")
-            .arg("-c")
-            .arg(r#"sleep "$0"; exec fsfreeze --unfreeze "$1""#)
-            .args([OsStr::new(WATCHDOG), mount_point.as_os_str()])
-            .stdin(Stdio::null())
+        let watchdog = Command::new("bash")
+            .args(["-c", WATCH])
+            .arg(mount_point)
+            .env("limit", WATCHDOG.as_secs().to_string())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -131,6 +142,14 @@ impl Mounted {
         let image = directory.join(format!("{name}.img"));
         format(&image, kind, 320)?;
         Self::image(&image, &directory.join(name), "")
+    }
+
+    /// From now on the watchdog waits that long, in whole seconds. It cannot see a freeze: one who knows that writes go
+    /// on puts it off, so that it does not thaw in the middle of a hold.
+    pub fn watch(&mut self, within: Duration) -> Result<()> {
+        let input = self.watchdog.stdin.as_mut();
+        let input = input.context("the watchdog has no input")?;
+        writeln!(input, "{}", within.as_secs()).context("the watchdog has ended")
     }
 
     /// Where it is mounted.
@@ -188,6 +207,24 @@ fn run<'a>(program: &str, args: impl IntoIterator<Item = &'a OsStr>) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_frozen_is_thawed_by_the_watchdog() {
+        if let Some(why) = missing() {
+            eprintln!("SKIPPED: {why}");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut mounted = Mounted::fresh(directory.path(), "frozen", Kind::Ext4).unwrap();
+        run(
+            "fsfreeze",
+            ["--freeze".as_ref(), mounted.path().as_os_str()],
+        )
+        .unwrap();
+        mounted.watch(Duration::from_secs(1)).unwrap();
+        // Waits for the thaw.
+        fs::write(mounted.path().join("file"), b"content").unwrap();
+    }
 
     #[test]
     fn each_filesystem_is_mounted_and_gone_afterwards() {

@@ -2,12 +2,14 @@
 //! them, the agent and the plugin as processes, and a look at what the snapshots hold.
 
 pub mod agent;
+pub mod arm;
 pub mod bench;
 pub mod blob;
 pub mod cloud;
 pub mod demo;
 pub mod inspect;
 pub mod kubelet;
+pub mod namespace;
 pub mod programs;
 
 pub mod relay;

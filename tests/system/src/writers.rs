@@ -1,8 +1,10 @@
-//! Programs that write to a volume all the time and know what they wrote: a file writer and SQLite in WAL mode.
+//! Programs that write to a volume all the time and know what they wrote: a file writer and SQLite in WAL mode; and one
+//! that only tells how long writes stall.
 
 use std::{
     fs::{self, File},
     io::Write as _,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,6 +23,12 @@ const FILES_IN_A_DIRECTORY: u64 = 50;
 /// A pause between two writes, so that two cores are left to the programs under test.
 const PACE: Duration = Duration::from_millis(2);
 
+/// The same of blocks, of this size.
+const BLOCKS_PACE: Duration = Duration::from_millis(5);
+const BLOCK: usize = 512;
+/// Then it begins anew.
+const BLOCKS: u64 = 1000;
+
 /// A thread that writes until it is stopped, and the longest it stood still.
 #[derive(Debug)]
 pub struct Writer {
@@ -35,16 +43,28 @@ impl Writer {
     pub fn files(directory: &Path) -> Result<Self> {
         let directory = directory.join("files");
         fs::create_dir_all(&directory)?;
-        Ok(Self::spawn(move |number| write_file(&directory, number)))
+        let step = move |number| write_file(&directory, number);
+        Ok(Self::spawn(PACE, step))
     }
 
     /// Moves money between accounts of a SQLite database in WAL mode, one transaction a step.
     pub fn sqlite(directory: &Path) -> Result<Self> {
         let database = bank(&directory.join("bank.db"))?;
-        Ok(Self::spawn(move |number| transfer(&database, number)))
+        let step = move |number| transfer(&database, number);
+        Ok(Self::spawn(PACE, step))
     }
 
-    fn spawn(mut step: impl FnMut(u64) -> Result<()> + Send + 'static) -> Self {
+    /// Writes 512 bytes and has them fsync'd, every 5 ms.
+    pub fn blocks(directory: &Path) -> Result<Self> {
+        let file = File::create(directory.join("blocks"))?;
+        Ok(Self::spawn(BLOCKS_PACE, move |number| {
+            let place = number % BLOCKS * BLOCK as u64;
+            file.write_all_at(&[number as u8; BLOCK], place)?;
+            Ok(file.sync_all()?)
+        }))
+    }
+
+    fn spawn(pace: Duration, mut step: impl FnMut(u64) -> Result<()> + Send + 'static) -> Self {
         let (stop, stall, count) = <(Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let (ended, longest, written) = (stop.clone(), stall.clone(), count.clone());
         let thread = thread::spawn(move || {
@@ -56,7 +76,7 @@ impl Writer {
                 longest.fetch_max(micros, Ordering::Relaxed);
                 number += 1;
                 written.store(number, Ordering::Relaxed);
-                thread::sleep(PACE);
+                thread::sleep(pace);
             }
             Ok(())
         });

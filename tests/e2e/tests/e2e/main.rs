@@ -3,6 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod application;
-mod files;
 mod scenario;
 mod shop;

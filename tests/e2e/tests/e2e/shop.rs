@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret},
+    api::core::v1::{ConfigMap, Secret},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -12,8 +12,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject},
     core::GroupVersionKind,
 };
-use stillpoint_cluster::until;
-use stillpoint_e2e::{World, world::SOON};
+use stillpoint_e2e::World;
 
 /// Its namespace.
 pub(crate) const NAME: &str = "shop";
@@ -25,7 +24,7 @@ pub(crate) const CLAIMS: [(&str, &str); 4] = [
     ("legacy", "legacy-"),
 ];
 /// How many pods it has.
-pub(crate) const PODS: usize = 6;
+const PODS: usize = 6;
 
 const OBJECTS: &str = "
 apiVersion: v1
@@ -161,61 +160,14 @@ pub(crate) async fn assert_objects(world: &World) -> Result<()> {
 
 /// Waits until all pods run: the node of each, by its name.
 pub(crate) async fn running(world: &World) -> Result<BTreeMap<String, String>> {
-    let pods: Api<Pod> = Api::namespaced(world.client(), NAME);
-    until("all pods run", SOON, async || {
-        let mut running = BTreeMap::new();
-        let mut waiting = Vec::new();
-        for pod in pods.list(&Default::default()).await? {
-            let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
-            let name = pod.metadata.name.unwrap_or_default();
-            match (spec.node_name, status.phase.as_deref()) {
-                (Some(node), Some("Running")) if pod.metadata.deletion_timestamp.is_none() => {
-                    running.insert(name, node);
-                }
-                _ => waiting.push((name, status.conditions)),
-            }
-        }
-        anyhow::ensure!(running.len() == PODS, "{running:?}; {waiting:?}");
-        Ok(Some(running))
-    })
-    .await
-}
-
-/// The PersistentVolume of a bound claim.
-pub(crate) async fn volume(world: &World, claim: &str) -> Result<PersistentVolume> {
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client(), NAME);
-    let claim = claims.get(claim).await?;
-    let phase = claim.status.and_then(|status| status.phase);
-    anyhow::ensure!(phase.as_deref() == Some("Bound"), "a claim is {phase:?}");
-    let name = claim.spec.and_then(|spec| spec.volume_name);
-    let volumes: Api<PersistentVolume> = Api::all(world.client());
-    Ok(volumes
-        .get(&name.context("a claim without a volume")?)
-        .await?)
+    world.running(NAME, PODS).await
 }
 
 /// Deletes the namespace, and with it the volumes and their disks; the custom resource too.
 pub(crate) async fn lose(world: &World) -> Result<()> {
-    let namespaces: Api<Namespace> = Api::all(world.client());
-    let volumes: Api<PersistentVolume> = Api::all(world.client());
-    namespaces.delete(NAME, &DeleteParams::default()).await?;
     let customs: Api<CustomResourceDefinition> = Api::all(world.client());
     customs
         .delete("carts.shop.example.com", &DeleteParams::default())
         .await?;
-    until("the namespace is gone", SOON, async || {
-        let left = namespaces.get_opt(NAME).await?;
-        anyhow::ensure!(left.is_none(), "{:?}", left.and_then(|left| left.status));
-        Ok(Some(()))
-    })
-    .await?;
-    until("volumes and disks are gone", SOON, async || {
-        let (left, disks) = (
-            volumes.list(&Default::default()).await?.items,
-            world.lab.disks(),
-        );
-        anyhow::ensure!(left.is_empty() && disks.is_empty(), "{disks:?} {left:?}");
-        Ok(Some(()))
-    })
-    .await
+    world.lose(NAME).await
 }

@@ -3,14 +3,15 @@
 //! The stock plugin knows only the public cloud's names, so everything runs in a network and mount
 //! namespace of its own, whose hosts file leads those names to the lab.
 
-mod namespace;
 mod objects;
 mod plugins;
 mod report;
 mod tally;
 mod work;
 
-use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, env, os::unix::process::CommandExt as _, path::PathBuf, time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -19,7 +20,7 @@ use stillpoint_lab::{
     settings::{Incremental, Limits},
 };
 
-use crate::table::progress;
+use crate::{namespace, table::progress};
 use objects::Objects;
 use plugins::Candidate;
 use work::Bench;
@@ -63,21 +64,25 @@ pub struct Size {
 
 impl Size {
     fn read() -> Result<Self> {
-        let read = |name: &str, default| match env::var(name) {
-            Ok(text) => text
-                .parse()
-                .with_context(|| format!("{name}={text}: expected a number")),
-            Err(_) => Ok(default),
-        };
         Ok(Self {
-            volumes: read("BENCH_VOLUMES", 100)?,
-            limited: read("BENCH_LIMITED", 150)?,
-            restores: read("BENCH_RESTORES", 10)?,
-            starts: read("BENCH_STARTS", 30)?,
-            object: read("BENCH_OBJECT_MIB", 1024)? as u64,
-            large: read("BENCH_LARGE_GIB", 10)? as u64,
-            listed: read("BENCH_LISTED", 20_000)?,
+            volumes: size("BENCH_VOLUMES", 100)?,
+            limited: size("BENCH_LIMITED", 150)?,
+            restores: size("BENCH_RESTORES", 10)?,
+            starts: size("BENCH_STARTS", 30)?,
+            object: size("BENCH_OBJECT_MIB", 1024)? as u64,
+            large: size("BENCH_LARGE_GIB", 10)? as u64,
+            listed: size("BENCH_LISTED", 20_000)?,
         })
+    }
+}
+
+/// The number in a variable of the bench.
+pub fn size(name: &str, default: usize) -> Result<usize> {
+    match env::var(name) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{name}={text}: expected a number")),
+        Err(_) => Ok(default),
     }
 }
 
@@ -88,15 +93,20 @@ pub fn run() -> Result<()> {
         .nth(2)
         .context("no target directory")?
         .to_owned();
+    let only = env::var("BENCH_ONLY").unwrap_or_default();
+    if only == "cluster" {
+        // The other program's.
+        return Ok(());
+    }
     if !namespace::is_inside() {
-        return namespace::enter();
+        return Err(namespace::command()?.exec()).context("cannot run setpriv");
     }
     let namespace = namespace::prepare()?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(measure(target.join("bench/bench.json"), &namespace))
+    runtime.block_on(measure(&only, target.join("bench/bench.json"), &namespace))
 }
 
-async fn measure(json: PathBuf, namespace: &namespace::Namespace) -> Result<()> {
+async fn measure(only: &str, json: PathBuf, namespace: &namespace::Namespace) -> Result<()> {
     let size = Size::read()?;
     let settings = Settings {
         listen: namespace.https(),
@@ -110,15 +120,14 @@ async fn measure(json: PathBuf, namespace: &namespace::Namespace) -> Result<()> 
     let mut candidates = vec![Candidate::ours()?];
     candidates.extend(Candidate::stock()?);
     let mut figures = vec![Figures::default(); candidates.len()];
-    let only = env::var("BENCH_ONLY").unwrap_or_default();
-    match &*only {
+    match only {
         "" => {
             objects(size, &candidates, &mut figures).await?;
             disks(size, settings.clone(), &candidates, &mut figures).await?;
         }
         "objects" => objects(size, &candidates, &mut figures).await?,
         "disks" => disks(size, settings.clone(), &candidates, &mut figures).await?,
-        _ => bail!("BENCH_ONLY={only}: expected objects, disks or nothing"),
+        _ => bail!("BENCH_ONLY={only}: expected objects, disks, cluster or nothing"),
     }
     let names: Vec<_> = candidates.iter().map(|candidate| candidate.name).collect();
     report::print(size, &names, &figures);

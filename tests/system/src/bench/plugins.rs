@@ -1,8 +1,8 @@
 //! The plugins that are compared, each as Velero runs it.
 
-use std::{env, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use stillpoint_lab::host::{Host, Plugin, Snapshotter};
 
 use crate::{
@@ -30,18 +30,10 @@ impl Candidate {
         })
     }
 
-    /// The one that `STOCK_PLUGIN` names, if it does.
+    /// The stock plugin, if it is here.
     pub(super) fn stock() -> Result<Option<Self>> {
-        let Some(program) = env::var_os("STOCK_PLUGIN").filter(|path| !path.is_empty()) else {
-            return Ok(None);
-        };
-        let program = PathBuf::from(program);
-        ensure!(
-            program.exists(),
-            "STOCK_PLUGIN={}: no such file",
-            program.display()
-        );
-        Ok(Some(Self {
+        let stock = programs::stock_plugin()?;
+        Ok(stock.map(|program| Self {
             name: "stock",
             program,
             registered: "velero.io/azure",

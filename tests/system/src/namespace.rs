@@ -1,34 +1,39 @@
-//! A network and mount namespace in which the public cloud's names lead to this machine.
+//! A network and mount namespace in which the public cloud's names lead to this machine, for the stock plugin, which
+//! knows no others. A program starts itself again in it.
 
-use std::{env, fs, net::SocketAddr, os::unix::process::CommandExt as _, process::Command};
+use std::{env, fs, net::SocketAddr, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-const INSIDE: &str = "STILLPOINT_BENCH_INSIDE";
+const INSIDE: &str = "STILLPOINT_INSIDE";
 const NAMES: &str = "127.0.0.1 localhost management.azure.com login.microsoftonline.com\n";
 
 /// The namespace as it was prepared.
 #[derive(Debug)]
-pub(super) struct Namespace {
+pub struct Namespace {
     _hosts: TempDir,
 }
 
-pub(super) fn is_inside() -> bool {
+/// Whether this program was started by [`command`].
+pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
 
-/// Starts this program again, in namespaces of its own; returns only if that fails.
-pub(super) fn enter() -> Result<()> {
-    let error = Command::new("unshare")
+/// This program again, in namespaces of its own; it dies with the thread that starts it.
+pub fn command() -> Result<Command> {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(["--mount", "--net", "--propagation", "private", "--"])
         .arg(env::current_exe()?)
-        .env(INSIDE, "1")
-        .exec();
-    Err(error).context("cannot run unshare")
+        .env(INSIDE, "1");
+    Ok(command)
 }
 
-pub(super) fn prepare() -> Result<Namespace> {
+/// Prepares the namespaces that this program is inside of.
+pub fn prepare() -> Result<Namespace> {
+    ensure!(is_inside(), "the machine's own hosts file stays as it is");
     let directory = tempfile::tempdir()?;
     let hosts = directory.path().join("hosts");
     fs::write(&hosts, NAMES)?;
@@ -42,7 +47,7 @@ pub(super) fn prepare() -> Result<Namespace> {
 
 impl Namespace {
     /// Where the names lead.
-    pub(super) fn https(&self) -> SocketAddr {
+    pub fn https(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 443))
     }
 }
