@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stillpoint_cluster::until;
+use stillpoint_cluster::{Part, until};
 use stillpoint_plugin::gate::door::Pace;
 
 use crate::{
@@ -108,4 +108,29 @@ async fn certificates_are_renewed_while_the_api_server_asks() {
         authorities.matches("BEGIN CERTIFICATE").count() >= 2,
         "the one before is trusted"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_starts_without_an_api_server_is_ready_once_there_is_one() {
+    let Some(mut scene) = Scene::start().await else {
+        return;
+    };
+    scene.cluster.stop(Part::ApiServer).unwrap();
+    let gate = scene.gate(QUICK).await;
+    let told = until("the reason is told", SOON, async || {
+        let reason = gate.readiness.check().unwrap_err();
+        Ok(reason
+            .starts_with("certificate: Secret: velero/")
+            .then_some(()))
+    });
+    told.await.unwrap();
+    scene.cluster.restart(Part::ApiServer).await.unwrap();
+    let ready = until("the gate is ready", SOON, async || {
+        gate.readiness.check().map(Some).map_err(anyhow::Error::msg)
+    });
+    ready.await.unwrap();
+    let data = scene.secret().await.data.unwrap();
+    for bundle in scene.bundles().await {
+        assert_eq!(bundle, data["ca.crt"].0);
+    }
 }
