@@ -14,7 +14,7 @@ const MOST: Duration = Duration::from_secs(30);
 /// The patience in a URL's query.
 pub(super) fn of(query: Option<&str>) -> Result<Duration, Refusal> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    // Its own comes after those of `clientConfig.url`.
+    // A proxy in between may add to what is there.
     let Some((_, text)) = pairs.filter(|(key, _)| key == "timeout").last() else {
         return Ok(DEFAULT);
     };
