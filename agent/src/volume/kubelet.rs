@@ -271,7 +271,11 @@ mod tests {
         };
         assert!(matches!(block.place, Place::Block(_)), "{block:?}");
         let named = format!("file.csi.azure.com^{DISK}");
-        for (name, is_other) in [(DISK, false), (&named, true), (&named.to_uppercase(), false)] {
+        for (name, is_other) in [
+            (DISK, false),
+            (&named, true),
+            (&named.to_uppercase(), false),
+        ] {
             assert_eq!(other.is_of(name), is_other, "{name}");
         }
         assert!(block.is_of(DISK) && !block.is_of(&named));

@@ -61,7 +61,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { gate, door, .. } = arguments;
     let afterwards = TaskTracker::new();
     let kubernetes = Arc::new(Kubernetes::new(gate.kubeconfig.clone(), afterwards.clone()));
-    let snapshots = kubernetes.snapshots().await.map_err(|reason| anyhow!(reason))?;
+    let snapshots = kubernetes
+        .snapshots()
+        .await
+        .map_err(|reason| anyhow!(reason))?;
     let view = kubernetes.view(gate.agent_service_account.clone());
     let arm = gate.arm().context("Azure's credentials")?;
     tracing::info!(
@@ -80,7 +83,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let webhook = Webhook::connect(gate.kubeconfig.as_deref(), &door).await;
     let webhook = webhook.map_err(|reason| anyhow!(reason))?;
     let door = Door::open(&door, Arc::new(webhook)).await?;
-    door.readiness().require("contents", move || snapshots.ready());
+    door.readiness()
+        .require("contents", move || snapshots.ready());
     tracing::info!(address = %door.address(), probes = %door.probes_address(), "listening");
 
     let mut asked = signal(SignalKind::terminate())?;

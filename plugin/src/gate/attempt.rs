@@ -80,7 +80,9 @@ impl Attempt {
         {
             return Ok(None);
         }
-        let (spec, status) = (&object.data["spec"], &object.data["status"]);
+        // An update does not change the status, and what is patched may come of an old copy: what is stored counts.
+        let stored = request.old_object.as_ref().unwrap_or(object);
+        let (spec, status) = (&object.data["spec"], &stored.data["status"]);
         let driver = text(&spec["driver"]);
         let created = ["snapshotHandle", "volumeGroupSnapshotHandle"]
             .iter()
@@ -97,7 +99,7 @@ impl Attempt {
             Kind::Snapshot => &spec["volumeSnapshotClassName"],
             Kind::Group => &spec["volumeGroupSnapshotClassName"],
         };
-        let annotations = object.annotations();
+        let annotations = stored.annotations();
         let born = object.metadata.creation_timestamp.as_ref();
         let young = born.is_some_and(|born| {
             Duration::try_from(now.duration_since(born.0)).unwrap_or_default() <= YOUNG

@@ -115,6 +115,11 @@ impl Driver {
         self.state.disk(name, zone, BTreeMap::new())
     }
 
+    /// The mounts of a node.
+    pub fn kubelet(&self, node: &str) -> Option<&Kubelet> {
+        self.state.nodes.get(node).map(|node| &node.kubelet)
+    }
+
     /// Where a pod sees that PersistentVolume, while it is mounted.
     pub fn path(&self, pv: &str) -> Option<PathBuf> {
         let mounts = self.state.mounts();

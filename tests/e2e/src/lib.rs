@@ -8,7 +8,7 @@ pub mod application;
 pub mod csi;
 pub mod driver;
 pub mod files;
-mod gate;
+pub mod gate;
 mod install;
 mod objects;
 mod options;

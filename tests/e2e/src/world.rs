@@ -20,6 +20,7 @@ use stillpoint_system::{
     kubelet::Kubelet,
 };
 use tempfile::TempDir;
+use tokio::task;
 
 use crate::{
     Cloud, Options, Plugin,
@@ -43,6 +44,8 @@ pub struct World {
     /// Stands in for the disks' CSI driver.
     pub driver: Driver,
     agents: BTreeMap<String, Agent>,
+    /// Who the agents are.
+    agents_kubeconfig: PathBuf,
     azurite: Azurite,
     /// Kubernetes.
     pub cluster: Cluster,
@@ -89,7 +92,7 @@ impl World {
             install::node(&cluster, &name, zone).await?;
             let home = directory.path().join(&name);
             let kubelet = Kubelet::of(&name, &home.join("kubelet"))?;
-            let agent = Agent::start(&kubelet, &home.join("agent"), Some(&kubeconfig))?;
+            let agent = Agent::start(&kubelet, &agent_home(&directory, &name), Some(&kubeconfig))?;
             agents.insert(name.clone(), agent);
             let zone = zone.into();
             nodes.insert(name, Node { zone, kubelet });
@@ -118,6 +121,7 @@ impl World {
             snapshots,
             driver,
             agents,
+            agents_kubeconfig: kubeconfig,
             azurite,
             cluster,
             lab,
@@ -193,6 +197,28 @@ impl World {
         let written = install::snapshot_location(&self.cluster, &self.azure, settings).await;
         written.context("the VolumeSnapshotLocation")
     }
+
+    /// The agent of a node.
+    pub fn agent(&mut self, node: &str) -> Result<&mut Agent> {
+        let agent = self.agents.get_mut(node);
+        agent.with_context(|| format!("{node} has no agent"))
+    }
+
+    /// Starts the agent of a node again, as its kubelet does when it has ended.
+    pub fn restart_agent(&mut self, node: &str) -> Result<()> {
+        task::block_in_place(|| {
+            self.agents.remove(node);
+            let kubelet = self.driver.kubelet(node).context("there is no such node")?;
+            let home = agent_home(&self.directory, node);
+            let agent = Agent::start(kubelet, &home, Some(&self.agents_kubeconfig))?;
+            self.agents.insert(node.into(), agent);
+            Ok(())
+        })
+    }
+}
+
+fn agent_home(directory: &TempDir, node: &str) -> PathBuf {
+    directory.path().join(node).join("agent")
 }
 
 fn plugins(directory: &TempDir) -> PathBuf {

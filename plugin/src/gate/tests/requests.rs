@@ -129,7 +129,12 @@ fn other_requests_are_none() {
             json!({ "subResource": "status" }),
         ),
         ("a static handle", &is_static, Some(&old), json!({})),
-        ("created already", &created, Some(&old), json!({})),
+        (
+            "created already",
+            &marked,
+            Some(&without_mark(created)),
+            json!({}),
+        ),
         ("being deleted", &deleted, Some(&old), json!({})),
     ] {
         assert_eq!(read(object, old, more), None, "{what}");
@@ -140,13 +145,20 @@ fn other_requests_are_none() {
 fn an_attempt_is_the_first_only_if_nothing_speaks_of_another() {
     let failed = changed(|content| content["status"] = json!({ "error": { "message": "403" } }));
     let held = changed(|content| {
-        content["metadata"]["annotations"]["stillpoint.io/hold"] = json!("h");
+        content["metadata"]["annotations"] = json!({ "stillpoint.io/hold": "h" });
     });
     let older = changed(|content| {
         content["metadata"]["creationTimestamp"] = json!("2026-11-25T11:59:50Z");
     });
     for (what, object) in [("failed", failed), ("held", held), ("older", older)] {
-        let attempt = read(&object, Some(&without_mark(object.clone())), json!({})).unwrap();
+        let old = if what == "held" {
+            object
+        } else {
+            without_mark(object)
+        };
+        let mut new = content();
+        new["metadata"]["creationTimestamp"] = old["metadata"]["creationTimestamp"].clone();
+        let attempt = read(&new, Some(&old), json!({})).unwrap();
         assert!(!attempt.first, "{what}");
     }
 }
@@ -159,11 +171,11 @@ fn a_consistent_copy_is_believed_only_when_its_verdict_is_there() {
         ("complete", "crash", false),
         ("pending", "filesystem", false),
     ] {
-        let object = changed(|content| {
-            content["metadata"]["annotations"]["stillpoint.io/state"] = json!(state);
-            content["metadata"]["annotations"]["stillpoint.io/consistency"] = json!(consistency);
+        let old = changed(|content| {
+            content["metadata"]["annotations"] =
+                json!({ "stillpoint.io/state": state, "stillpoint.io/consistency": consistency });
         });
-        let attempt = read(&object, Some(&without_mark(content())), json!({})).unwrap();
+        let attempt = read(&content(), Some(&old), json!({})).unwrap();
         assert_eq!(
             attempt.consistent_already, expected,
             "{state} {consistency}"
