@@ -9,24 +9,50 @@ use stillpoint_system::programs;
 use crate::World;
 
 impl World {
-    /// Where the gate is to listen, and the webhook to point: an IP address, since there is no DNS.
+    /// Where the gate listens, for the webhook's URL: an IP address, since there is no DNS.
     pub fn gate_address(&self) -> SocketAddr {
         self.cluster.spare_address(1)
     }
 
-    /// Starts the gate, which the arguments have to tell to listen on [`World::gate_address`]. Drop it before the world.
-    pub async fn start_gate(
-        &self,
-        arguments: Vec<OsString>,
-        variables: Vec<(OsString, OsString)>,
-    ) -> Result<Companion> {
+    /// Starts the gate with all rights in cluster and Azure, as agents know the plugin, unless the arguments say
+    /// otherwise. Drop it before the world.
+    pub async fn start_gate(&self, arguments: &[&str]) -> Result<Companion> {
+        let address = self.gate_address();
+        let azure = self.lab.location_config();
+        let variables = [
+            ("KUBECONFIG", self.cluster.kubeconfig().into()),
+            ("STILLPOINT_GATE_LISTEN", address.to_string().into()),
+            ("STILLPOINT_GATE_ADVERTISE", address.ip().to_string().into()),
+            (
+                "STILLPOINT_GATE_PROBES",
+                self.cluster.spare_address(2).to_string().into(),
+            ),
+            (
+                "STILLPOINT_GATE_AGENT_SERVICE_ACCOUNT",
+                "velero/velero".into(),
+            ),
+            (
+                "AZURE_CREDENTIALS_FILE",
+                azure["credentialsFile"].clone().into(),
+            ),
+            (
+                "STILLPOINT_GATE_RESOURCE_MANAGER_ENDPOINT",
+                azure["resourceManagerEndpoint"].clone().into(),
+            ),
+            (
+                "STILLPOINT_GATE_ACTIVE_DIRECTORY_AUTHORITY",
+                azure["activeDirectoryAuthorityURI"].clone().into(),
+            ),
+            ("SSL_CERT_FILE", self.trusted().into()),
+        ];
+        let variables = variables.map(|(key, value): (_, OsString)| (key.into(), value));
         self.cluster
             .start_companion(CompanionOptions {
                 name: programs::GATE,
                 program: programs::program(programs::GATE)?,
-                arguments,
-                variables,
-                door: Door::Tcp(self.gate_address()),
+                arguments: arguments.iter().map(Into::into).collect(),
+                variables: variables.into(),
+                door: Door::Tcp(address),
             })
             .await
     }
