@@ -168,6 +168,11 @@ impl World {
         self.directory.path().join("scratch")
     }
 
+    /// A file with the CAs of Azure and of the blob server.
+    pub(crate) fn trusted(&self) -> PathBuf {
+        trusted(&self.directory)
+    }
+
     /// Where the pods of that claim see it, once it is bound and mounted.
     pub async fn mounted(&self, namespace: &str, claim: &str) -> Result<PathBuf> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client(), namespace);
@@ -225,7 +230,7 @@ fn plugins(directory: &TempDir) -> PathBuf {
     directory.path().join("plugins")
 }
 
-/// Of the public cloud's names.
+/// Who signed what the public cloud's names lead to.
 fn trusted(directory: &TempDir) -> PathBuf {
     directory.path().join("authorities.pem")
 }

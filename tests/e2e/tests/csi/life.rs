@@ -16,6 +16,7 @@ use stillpoint_e2e::{
     csi::objects,
     world::SOON,
 };
+use stillpoint_lab::{Action, Fault};
 use stillpoint_loopfs::Kind;
 use stillpoint_system::{
     inspect,
@@ -46,6 +47,8 @@ async fn life(world: &mut World) -> Result<()> {
 
     by_hand(world, &volume).await?;
     after_a_kill(world, &volume).await?;
+    refused(world, &volume).await?;
+    failed(world, &volume).await?;
     let included = ["--include-namespaces", NAME];
     world.completes("backup", "first", &included).await?;
     writer.stop()?;
@@ -109,6 +112,53 @@ async fn after_a_kill(world: &mut World, volume: &Volume) -> Result<()> {
         .lab
         .change_settings(|lab| lab.snapshot.duration = before);
     remove(world, "again").await
+}
+
+/// What Azure refuses is tried again a second later.
+async fn refused(world: &World, volume: &Volume) -> Result<()> {
+    world.lab.inject(on_put(Action::Status {
+        status: 403,
+        code: None,
+        message: None,
+        retry_after: None,
+    }));
+    objects::take(world, NAME, "refused", &volume.claim).await?;
+    objects::ready(world, NAME, "refused", SOON).await?;
+    ensure!(world.lab.faults().is_empty(), "nothing was refused");
+    remove(world, "refused").await
+}
+
+/// What Azure accepts and then fails to make is found by the next attempt, and taken for a snapshot that is not ready.
+async fn failed(world: &World, volume: &Volume) -> Result<()> {
+    world.lab.inject(on_put(Action::FailOperation {
+        code: "InternalExecutionError".into(),
+        message: "It failed.".into(),
+    }));
+    objects::take(world, NAME, "failed", &volume.claim).await?;
+    let snapshots = objects::snapshots(world.client(), NAME);
+    until("the failed snapshot has a handle", SOON, async || {
+        let status = snapshots.get("failed").await?.data["status"].take();
+        let name = status["boundVolumeSnapshotContentName"].as_str();
+        let name = name.with_context(|| format!("unbound: {status}"))?;
+        let content = objects::contents(world.client()).get(name).await?;
+        let id = objects::handle(&content)?;
+        let state = world.lab.snapshot(&id).context("not in Azure")?.state;
+        assert_eq!(state, "Failed");
+        assert_ne!(content.data["status"]["readyToUse"], true, "{content:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    remove(world, "failed").await
+}
+
+fn on_put(action: Action) -> Fault {
+    Fault {
+        method: Some("PUT".into()),
+        path: "**/snapshots/*".into(),
+        skip: 0,
+        times: 1,
+        action,
+    }
 }
 
 /// Deletes a VolumeSnapshot, the only one.
