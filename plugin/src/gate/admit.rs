@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Gate, Live, Site,
+    Gate, Site,
     arm::Sight,
     attempt::Attempt,
     keep::{Keeper, Source},
+    live::Live,
     ports::Class,
 };
 use crate::{
@@ -40,6 +41,9 @@ impl Gate {
             || excluded.contains(&attempt.snapshot.namespace)
         {
             return Decision::Pass;
+        }
+        if let Some(hold) = self.0.live.asked_again(&attempt.content) {
+            return Decision::Held(hold);
         }
         let admission = Admission {
             site: &self.0,
@@ -222,7 +226,7 @@ impl Admission<'_> {
         source: Source,
     ) -> Decision {
         let keeper = Keeper {
-            live: Live::new(self.site, &self.hold),
+            live: Live::new(self.site, &self.hold, &self.attempt.content),
             attempt: self.attempt.clone(),
             mode,
             held,

@@ -35,6 +35,8 @@ pub(super) struct Attempt {
     pub(super) class: Option<String>,
     /// No attempt came before it.
     pub(super) first: bool,
+    /// The hold of the attempt before it, if there was one.
+    pub(super) hold_before: Option<String>,
     /// What the content says of an earlier attempt: a copy that is consistent is there.
     pub(super) consistent_already: bool,
 }
@@ -121,6 +123,7 @@ impl Attempt {
             volumes,
             class: class.as_str().map(str::to_owned),
             first: young && says(HOLD).is_none() && status["error"].is_null(),
+            hold_before: says(HOLD).map(str::to_owned),
             consistent_already: says(STATE) != Some(PENDING)
                 && worth.is_some_and(Consistency::is_consistent),
         }))

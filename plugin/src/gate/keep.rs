@@ -5,9 +5,9 @@ use std::{future::pending, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    Live,
     arm::Sight,
     attempt::Attempt,
+    live::{CONFIRMED_WITHIN, Live},
     ports::{Content, Verdict},
 };
 use crate::{
@@ -18,8 +18,6 @@ use crate::{
     tags::Sources,
 };
 
-/// For the API server to store what it was answered, and for our watch to see it.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(1);
 /// Where nothing is frozen there is time to see what becomes of the attempt.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The driver looks at its snapshot once more when Azure is done; new tags wait for that.
@@ -54,17 +52,28 @@ enum Ending {
     Over(String),
 }
 
+/// Why a hold was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unconfirmed {
+    /// Nobody knows; perhaps nobody asked.
+    NotStored,
+    /// Another one was, of another gate.
+    Another,
+}
+
 impl Keeper {
     pub(super) async fn run(mut self) {
         let (content, hold) = (self.attempt.content.name.clone(), self.live.hold.clone());
-        if !self.is_confirmed().await {
+        if let Err(unconfirmed) = self.confirmed().await {
             self.held.release().await;
-            self.live.site.limits.bar(&self.attempt.volumes);
-            tracing::warn!(
-                content,
-                hold,
-                "let go: the API server did not store the hold within {CONFIRMED_WITHIN:?}, or does not tell"
-            );
+            if unconfirmed == Unconfirmed::NotStored {
+                self.live.site.limits.bar(&self.attempt.volumes);
+                tracing::warn!(
+                    content,
+                    hold,
+                    "let go: the API server did not store the hold within {CONFIRMED_WITHIN:?}, or does not tell"
+                );
+            }
             return;
         }
         let ending = self.ending().await;
@@ -98,12 +107,32 @@ impl Keeper {
         }
     }
 
-    /// Whether the API server stored our answer: it took it in time then, so before anyone could act on the content.
-    async fn is_confirmed(&self) -> bool {
-        let ours = |content: Option<&Content>| {
-            content.is_some_and(|content| content.hold.as_ref() == Some(&self.live.hold))
+    /// Waits until the API server has stored our answer: it took it in time then, so before anyone could act on the content.
+    async fn confirmed(&self) -> Result<(), Unconfirmed> {
+        let before = self.attempt.hold_before.as_ref();
+        let stored = |content: Option<&Content>| {
+            let hold = content.and_then(|content| content.hold.as_ref());
+            hold.is_some() && hold != before
         };
-        timeout(CONFIRMED_WITHIN, self.until(ours)).await.is_ok()
+        loop {
+            tokio::select! {
+                biased;
+                () = self.until(stored) => {}
+                () = sleep_until(self.live.deadline()) => {
+                    if self.live.give_up() {
+                        return Err(Unconfirmed::NotStored);
+                    }
+                    continue;
+                }
+            }
+            let hold = self.content().and_then(|content| content.hold);
+            return if hold.as_ref() == Some(&self.live.hold) {
+                self.live.confirm();
+                Ok(())
+            } else {
+                Err(Unconfirmed::Another)
+            };
+        }
     }
 
     async fn ending(&mut self) -> Ending {

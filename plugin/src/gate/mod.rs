@@ -20,6 +20,7 @@ pub(crate) mod attempt;
 pub mod door;
 mod keep;
 mod limits;
+mod live;
 mod options;
 mod orphans;
 pub mod ports;
@@ -28,16 +29,14 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
 pub use self::{arm::Arm, options::Options, settings::Settings};
 use self::{
     limits::Limits,
+    live::Holds,
     ports::{Cluster, Verdict},
 };
 use crate::{
@@ -57,8 +56,7 @@ struct Site {
     cluster: Arc<dyn Cluster>,
     arm: Option<Arm>,
     limits: Limits,
-    /// The IDs of holds whose verdict is ours to tell.
-    live: Mutex<HashSet<String>>,
+    live: Holds,
     kept: TaskTracker,
 }
 
@@ -78,7 +76,7 @@ impl Gate {
             cluster,
             arm,
             limits: Limits::default(),
-            live: Mutex::default(),
+            live: Holds::default(),
             kept: TaskTracker::new(),
         }))
     }
@@ -104,31 +102,5 @@ impl Site {
             };
             self.owners.tell(volume, news);
         }
-    }
-
-    fn live(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A hold is ours to end, and its verdict ours to tell.
-struct Live {
-    site: Arc<Site>,
-    hold: String,
-}
-
-impl Live {
-    fn new(site: &Arc<Site>, hold: &str) -> Self {
-        site.live().insert(hold.to_owned());
-        Self {
-            site: Arc::clone(site),
-            hold: hold.to_owned(),
-        }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.site.live().remove(&self.hold);
     }
 }

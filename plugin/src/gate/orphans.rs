@@ -29,7 +29,7 @@ impl Gate {
             for (id, content) in pending {
                 let Some(hold) = content.hold else { continue };
                 let first_seen = *since.entry(hold.clone()).or_insert_with(Instant::now);
-                if site.live().contains(&hold)
+                if site.live.contains(&hold)
                     || content.being_created
                     || first_seen.elapsed() < patience
                 {

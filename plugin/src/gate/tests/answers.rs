@@ -176,6 +176,24 @@ async fn a_freeze_that_comes_too_late_is_undone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_review_that_is_repeated_before_its_answer_was_stored_has_the_same_answer() {
+    let scene = Scene::new();
+    let first = scene.ask(&attempt()).await;
+    sleep(Duration::from_millis(900)).await;
+    assert_eq!(scene.ask(&attempt()).await, first);
+    sleep(Duration::from_millis(900)).await;
+    assert!(scene.frozen(), "the second answer has a second too");
+    let Held(hold) = first else {
+        panic!("{first:?}")
+    };
+    scene.store(&attempt(), &hold);
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(scene.world.node.lock().unwrap().holds, 1);
+    let another = scene.ask(&retry()).await;
+    assert_ne!(another, Held(hold), "stored: the next is another attempt");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_is_cancelled_leaves_nothing_frozen() {
     for after in [5, 22, 35] {
         let scene = Scene::new();

@@ -60,7 +60,11 @@ async fn an_answer_of_another_hold_confirms_none() {
     let scene = Scene::new();
     scene.ask(&attempt()).await;
     scene.store(&attempt(), "of-another-gate");
-    assert!(scene.thawed().await <= CONFIRMED + Duration::from_millis(10));
+    assert!(scene.thawed().await < Duration::from_millis(10), "at once");
+    // The API server asked for it, so the volume may be held again.
+    scene.objects.delete(&attempt().content);
+    scene.begin(&attempt()).await;
+    assert!(scene.frozen());
 }
 
 #[tokio::test(start_paused = true)]

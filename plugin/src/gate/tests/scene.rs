@@ -132,9 +132,12 @@ impl Scene {
     }
 
     pub(super) async fn ask(&self, attempt: &Attempt) -> Decision {
-        self.gate
-            .admit(attempt.clone(), Instant::now() + PATIENCE)
-            .await
+        let stored = self.objects.content(&attempt.content);
+        let attempt = Attempt {
+            hold_before: stored.and_then(|content| content.hold),
+            ..attempt.clone()
+        };
+        self.gate.admit(attempt, Instant::now() + PATIENCE).await
     }
 
     /// Asks, and stores the answer as the API server does.
@@ -231,6 +234,7 @@ pub(super) fn attempt() -> Attempt {
         volumes: vec![disk_id("data").into()],
         class: None,
         first: true,
+        hold_before: None,
         consistent_already: false,
     }
 }
