@@ -20,10 +20,12 @@ const WATCHDOG: Duration = Duration::from_secs(180);
 /// A limit is a line of its input, which ends with the process that mounted: thawed then more than once, for what that
 /// process had begun to freeze may be frozen only after it died.
 const WATCH: &str = r#"while :; do
-    if read -r -t "$limit" limit; then continue; fi
-    [ $? -gt 128 ] || break
-    fsfreeze --unfreeze "$0"
-    read -r limit || break
+    read -r -t "$limit" limit
+    case $? in
+    0) ;;
+    1) break ;;
+    *) fsfreeze --unfreeze "$0"; read -r limit || break ;;
+    esac
 done
 for pause in 0 1 5; do sleep "$pause"; fsfreeze --unfreeze "$0"; done"#;
 
@@ -216,14 +218,14 @@ mod tests {
         }
         let directory = tempfile::tempdir().unwrap();
         let mut mounted = Mounted::fresh(directory.path(), "frozen", Kind::Ext4).unwrap();
-        run(
-            "fsfreeze",
-            ["--freeze".as_ref(), mounted.path().as_os_str()],
-        )
-        .unwrap();
-        mounted.watch(Duration::from_secs(1)).unwrap();
-        // Waits for the thaw.
-        fs::write(mounted.path().join("file"), b"content").unwrap();
+        let file = mounted.path().join("file");
+        for content in ["first", "again"] {
+            let freeze = ["--freeze".as_ref(), mounted.path().as_os_str()];
+            run("fsfreeze", freeze).unwrap();
+            mounted.watch(Duration::from_secs(1)).unwrap();
+            // Waits for the thaw.
+            fs::write(&file, content).unwrap();
+        }
     }
 
     #[test]
