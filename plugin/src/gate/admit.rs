@@ -1,8 +1,8 @@
 //! What is decided while the API server waits.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Gate, Site,
@@ -17,6 +17,9 @@ use crate::{
     hold::{self, Held, Standing},
     model::VolumeId,
 };
+
+/// For our watch to have the content that was made a moment ago.
+const KNOWN_WITHIN: Duration = Duration::from_millis(500);
 
 /// What the API server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,10 @@ impl Admission<'_> {
         if mode == FreezeMode::Off {
             return Decision::Pass;
         }
+        if timeout(KNOWN_WITHIN, self.is_known()).await.is_err() {
+            let reason = "the gate's own watch does not know the content, as if nobody had made it";
+            return self.unheld(mode, reason.to_owned());
+        }
         if let Err(reason) = self.site.limits.count(&self.attempt.volumes) {
             return self.unheld(mode, reason);
         }
@@ -98,6 +105,19 @@ impl Admission<'_> {
             return self.denied(&reason);
         }
         self.keep(mode, held, standings, source)
+    }
+
+    /// Returns when our own watch knows the content, with these volumes: it was made before its driver is asked, and who
+    /// forges a review does not know of one that is still to be cut.
+    async fn is_known(&self) {
+        let cluster = &self.site.cluster;
+        let mut changes = cluster.changes();
+        let content = || cluster.content(&self.attempt.content);
+        while content().is_none_or(|content| content.volumes != self.attempt.volumes) {
+            if changes.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        }
     }
 
     async fn class(&self) -> Class {
@@ -196,6 +216,8 @@ impl Admission<'_> {
         if mode == FreezeMode::Required {
             return self.denied(&reason);
         }
+        let content = &self.attempt.content.name;
+        tracing::info!(content, hold = self.hold, reason, "nothing is frozen");
         let moving = |_: &VolumeId| Standing::Moving {
             reason: reason.clone(),
             mounted: true,

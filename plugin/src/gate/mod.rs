@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  request ─► an attempt? ─► mode ─► look, make room ─► hold ─► answer: hold's ID; verdict crash, pending
-//!                │ no         │ off                       │ not frozen, too late, copy there already
+//!                │ no         │ off                       │ content unknown, not frozen, too late, copy there already
 //!              passes       passes                        ├ required: denied, thawed
 //!                                                         └ auto: passes, thawed; verdict crash
 //!  answer ─► stored, seen by our own watch ─► Succeeded ─► thaw ─► verdict: content, snapshot, Events, tags

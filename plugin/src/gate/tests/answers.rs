@@ -157,8 +157,25 @@ async fn required_takes_an_unmounted_disk_that_azure_says_is_attached_nowhere() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_content_that_the_watch_does_not_know_freezes_nothing() {
+    let scene = Scene::new();
+    let until = Instant::now() + Duration::from_secs(10);
+    let asked = scene.gate.admit(attempt(), until);
+    assert!(matches!(asked.await, Held(_)));
+    assert_eq!(scene.world.node.lock().unwrap().holds, 0);
+    // Nor does one of another volume.
+    let scene = required();
+    scene.objects.change(&attempt().content, |content| {
+        content.volumes = vec![disk_id("more").into()];
+    });
+    assert_denied(scene.gate.admit(attempt(), until).await, "does not know");
+    assert!(!scene.frozen());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_freeze_that_comes_too_late_is_undone() {
     for scene in [Scene::new(), required()] {
+        scene.make(&attempt());
         let decision = scene
             .gate
             .admit(attempt(), Instant::now() + Duration::from_millis(25))
@@ -197,6 +214,7 @@ async fn a_review_that_is_repeated_before_its_answer_was_stored_has_the_same_ans
 async fn a_request_that_is_cancelled_leaves_nothing_frozen() {
     for after in [5, 22, 35] {
         let scene = Scene::new();
+        scene.make(&attempt());
         let gate = scene.gate.clone();
         let until = Instant::now() + Duration::from_secs(10);
         let asking = tokio::spawn(async move { gate.admit(attempt(), until).await });

@@ -131,7 +131,15 @@ impl Scene {
         }
     }
 
+    /// snapshot-controller makes the content.
+    pub(super) fn make(&self, attempt: &Attempt) {
+        self.objects.change(&attempt.content, |content| {
+            content.volumes.clone_from(&attempt.volumes);
+        });
+    }
+
     pub(super) async fn ask(&self, attempt: &Attempt) -> Decision {
+        self.make(attempt);
         let stored = self.objects.content(&attempt.content);
         let attempt = Attempt {
             hold_before: stored.and_then(|content| content.hold),

@@ -81,7 +81,7 @@ async fn operation_failed(scene: &Scene) -> Result<()> {
         "the verdict of the attempt that found it",
         SOON,
         async || {
-            let said = scene.said(&taken).await?;
+            let said = scene.said_of_content(&taken).await?;
             ensure!(said.reason.contains("is there already"), "{}", said.reason);
             Ok(Some(said))
         },

@@ -1,61 +1,71 @@
 //! Reviews that no API server sends.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use stillpoint_cluster::until;
-use stillpoint_e2e::world::SOON;
+use stillpoint_e2e::{csi::objects::contents, world::SOON};
 
 use crate::scene::Scene;
 
-/// The gate answers it, and a second later nothing is frozen; the volume is then not held so soon again.
+/// Of a content that nobody made it freezes nothing. Of one that is there, and is not being cut, it freezes for a second,
+/// and then not so soon again.
 pub(crate) async fn review(scene: &Scene) -> Result<()> {
-    let volume = 2;
-    scene.writer(volume).longest_stall();
-    let asked = Instant::now();
-    let answer = ask(scene, &forged(scene, volume)?).await?;
-    ensure!(answer["response"]["allowed"] == true, "{answer}");
-    scene.all_write().await?;
-    let stood = scene.writer(volume).longest_stall();
-    ensure!(stood < asked.elapsed(), "{stood:?}");
-    until("the gate has let go", SOON, async || {
-        Ok(scene
-            .gate
-            .log()
-            .contains("did not store the hold")
-            .then_some(()))
-    })
-    .await?;
-
-    ask(scene, &forged(scene, volume)?).await?;
-    let again = scene.writer(volume).longest_stall();
-    ensure!(
-        again < stood.max(Duration::from_millis(500)),
-        "{again:?} after {stood:?}"
-    );
-    scene.all_write().await
-}
-
-fn forged(scene: &Scene, volume: usize) -> Result<Value> {
+    let writer = scene.writer(scene.spare());
     let handle = scene
         .world
         .lab
-        .disk_id(&scene.volume(volume).pv)
+        .disk_id(&scene.volume(scene.spare()).pv)
         .to_string();
+    let holds = || scene.gate.log().matches("did not store the hold").count();
+    let before = holds();
+
+    let nobodys = content("forged", "forged", &handle);
+    let answer = ask(scene, &forged(&nobodys)).await?;
+    ensure!(answer["response"]["allowed"] == true, "{answer}");
+
+    let mut idle = content("idle", "", &handle);
+    let made = scene.world.cluster.apply(idle.clone()).await?;
+    idle["metadata"]["uid"] = json!(made.metadata.uid);
+    let asked = Instant::now();
+    writer.longest_stall();
+    ask(scene, &forged(&idle)).await?;
+    until("the gate has let go of both", SOON, async || {
+        Ok((holds() >= before + 2).then_some(()))
+    })
+    .await?;
+    scene.all_write().await?;
+    let stood = writer.longest_stall();
+    ensure!(stood < asked.elapsed(), "{stood:?}");
+
+    ask(scene, &forged(&idle)).await?;
+    let log = scene.gate.log();
+    ensure!(log.contains("is not held again for"), "barred");
+    let contents = contents(scene.world.client());
+    contents.delete("idle", &DeleteParams::default()).await?;
+    scene.all_write().await
+}
+
+/// One that csi-snapshotter does not touch, since its class is missing.
+fn content(name: &str, uid: &str, handle: &str) -> Value {
+    json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
+        "metadata": { "name": name, "uid": uid },
+        "spec": {
+            "driver": "disk.csi.azure.com", "deletionPolicy": "Retain", "volumeSnapshotClassName": "missing",
+            "source": { "volumeHandle": handle },
+            "volumeSnapshotRef": { "namespace": "till", "name": "forged", "uid": "forged" },
+        },
+    })
+}
+
+fn forged(content: &Value) -> Value {
     let mark = "snapshot.storage.kubernetes.io/volumesnapshot-being-created";
-    let content = |annotations: Value| {
-        json!({
-            "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
-            "metadata": { "name": "forged", "uid": "forged", "annotations": annotations },
-            "spec": {
-                "driver": "disk.csi.azure.com", "deletionPolicy": "Delete",
-                "source": { "volumeHandle": handle },
-                "volumeSnapshotRef": { "namespace": "till", "name": "forged", "uid": "forged" },
-            },
-        })
-    };
-    Ok(json!({
+    let mut marked = content.clone();
+    marked["metadata"]["annotations"] = json!({ mark: "yes" });
+    json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
             "uid": "forged", "name": "forged", "operation": "UPDATE", "userInfo": {},
@@ -63,9 +73,9 @@ fn forged(scene: &Scene, volume: usize) -> Result<Value> {
             "resource": {
                 "group": "snapshot.storage.k8s.io", "version": "v1", "resource": "volumesnapshotcontents",
             },
-            "object": content(json!({ mark: "yes" })), "oldObject": content(json!({})),
+            "object": marked, "oldObject": content,
         },
-    }))
+    })
 }
 
 async fn ask(scene: &Scene, review: &Value) -> Result<Value> {

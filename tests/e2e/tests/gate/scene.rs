@@ -104,7 +104,8 @@ impl Scene {
 
     /// A VolumeSnapshot of the volume whose turn it is.
     pub(crate) async fn take(&self, name: &str) -> Result<Taken> {
-        let volume = self.next.fetch_add(1, Ordering::Relaxed) % self.volumes.len();
+        // The last is for forgers, who have it barred for a while.
+        let volume = self.next.fetch_add(1, Ordering::Relaxed) % (self.volumes.len() - 1);
         self.take_of(name, volume).await
     }
 
@@ -157,6 +158,23 @@ impl Scene {
             Ok(Some(content))
         })
         .await
+    }
+
+    /// What a content says now, if its verdict is there.
+    pub(crate) async fn said_of_content(&self, taken: &Taken) -> Result<Said> {
+        let content = self.content(taken).await?.context("no content")?;
+        let annotations = content.annotations();
+        let state = annotations.get("stillpoint.io/state");
+        ensure!(
+            state.is_some_and(|state| state == "complete"),
+            "{annotations:?}"
+        );
+        said(annotations)
+    }
+
+    /// The volume that nothing else is done with.
+    pub(crate) fn spare(&self) -> usize {
+        self.volumes.len() - 1
     }
 
     /// Waits until a volume is being held for it, with the PUT on its way or taken.
