@@ -108,6 +108,8 @@ impl Place {
     /// Ends when the connection has to be closed; says why.
     pub(super) async fn outstays(&self) -> &'static str {
         tokio::select! {
+            // Whoever was sent away has no time left either.
+            biased;
             () = self.leave.cancelled() => "it makes way for another",
             () = self.waits_too_long() => "it asks nothing",
         }
