@@ -4,6 +4,9 @@ CARGO ?= cargo
 GO ?= go
 # The stock Azure plugin to compare with in `make bench`; empty: only ours is measured.
 STOCK_PLUGIN ?=
+# azuredisk-csi-driver, v1.34 or newer, for the tests of CSI snapshots; empty: only with what stands in for it.
+AZUREDISK_PLUGIN ?=
+export AZUREDISK_PLUGIN
 
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \

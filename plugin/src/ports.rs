@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use crate::{
     config::FreezeMode,
-    model::{Disk, DiskId, DiskSpec, ResourceGroup, Snapshot, SnapshotId, SnapshotSpec, Worth},
+    model::{
+        Disk, DiskId, DiskSpec, ResourceGroup, Snapshot, SnapshotId, SnapshotSpec, VolumeId, Worth,
+    },
 };
 
 /// Managed disks and snapshots. Unless said otherwise a call retries throttling, 5xx and dropped
@@ -163,13 +165,13 @@ impl AzureError {
 #[async_trait]
 pub trait Holder: Send + Sync {
     /// A hold of that volume comes soon: makes ready for it in the background.
-    fn expect(&self, _volume: &DiskId) {}
+    fn expect(&self, _volume: &VolumeId) {}
 
     /// Begins a hold of all `volumes`, together. An error means that nothing is frozen.
     async fn hold(
         &self,
         hold: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> Result<Box<dyn Hold>, HolderError>;
 }
@@ -225,10 +227,10 @@ pub struct HoldEnd {
 #[async_trait]
 pub trait Owners: Send + Sync {
     /// What the nearest annotation `stillpoint.io/freeze` asks for. Bounded in time; who cannot be asked asks for nothing.
-    async fn wish(&self, volume: &DiskId) -> Option<FreezeMode>;
+    async fn wish(&self, volume: &VolumeId) -> Option<FreezeMode>;
 
     /// Tells them, in the background. Never fails.
-    fn tell(&self, volume: &DiskId, news: News);
+    fn tell(&self, volume: &VolumeId, news: News);
 }
 
 /// What became of a snapshot.
@@ -236,8 +238,8 @@ pub trait Owners: Send + Sync {
 pub enum News {
     /// It was taken.
     Taken {
-        /// Its ID.
-        snapshot: SnapshotId,
+        /// Its name.
+        snapshot: String,
         /// What it is worth.
         worth: Worth,
         /// What was asked for.

@@ -1,6 +1,6 @@
 //! The kubelet's records: which paths of this node belong to a volume handle.
 //!
-//! - CSI staging: `plugins/kubernetes.io/csi/disk.csi.azure.com/<sha256 of the handle>/globalmount`, before
+//! - CSI staging: `plugins/kubernetes.io/csi/<driver>/<sha256 of the handle>/globalmount`, before
 //!   Kubernetes 1.24 `plugins/kubernetes.io/csi/pv/<pv>/globalmount`; `vol_data.json` beside the mount.
 //! - CSI pods: `pods/<uid>/volumes/kubernetes.io~csi/<pv>/mount`, `vol_data.json` beside it.
 //! - CSI block volumes: `plugins/kubernetes.io/csi/volumeDevices/<pv>/data/vol_data.json`.
@@ -29,7 +29,8 @@ struct VolumeData {
 /// One place that the kubelet has, or had, for a volume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Record {
-    /// The volume handle; for an in-tree volume the name of its mount, as the kubelet keeps no more.
+    /// The volume handle of a managed disk; of another driver's volume `DRIVER^HANDLE`; for an in-tree volume the name of
+    /// its mount, as the kubelet keeps no more.
     pub(crate) volume: String,
     pub(crate) place: Place,
 }
@@ -43,9 +44,10 @@ pub(crate) enum Place {
 }
 
 impl Record {
-    /// Whether it is of the managed disk `volume`. Azure's IDs compare without case.
+    /// Whether it is of `volume`. Azure's IDs compare without case, the handles of other drivers as they are.
     pub(crate) fn is_of(&self, volume: &str) -> bool {
-        self.volume.eq_ignore_ascii_case(volume)
+        self.volume == volume
+            || (!self.volume.contains('^') && self.volume.eq_ignore_ascii_case(volume))
             || (self.is_in_tree() && self.volume == in_tree_name(volume))
             || (self.is_in_tree_block() && is_last_segment(&self.volume, volume))
     }
@@ -72,8 +74,9 @@ fn is_last_segment(name: &str, volume: &str) -> bool {
 pub(crate) fn records(root: &Path) -> Vec<Record> {
     let plugins = root.join("plugins/kubernetes.io");
     let mut records = Vec::new();
-    for staging in ["csi/disk.csi.azure.com", "csi/pv"] {
-        for volume in entries(&plugins.join(staging)) {
+    for staging in entries(&plugins.join("csi")) {
+        // Also `pv`, the staging of older kubelets, and `volumeDevices`, in which there are no mounts.
+        for volume in entries(&staging) {
             csi(
                 &mut records,
                 &volume,
@@ -104,11 +107,14 @@ fn csi(records: &mut Vec<Record>, directory: &Path, place: Place) {
         return;
     };
     match serde_json::from_slice::<VolumeData>(&text) {
-        Ok(data) if data.driver == DRIVER => records.push(Record {
-            volume: data.handle,
+        Ok(VolumeData { handle, driver }) => records.push(Record {
+            volume: if driver == DRIVER {
+                handle
+            } else {
+                format!("{driver}^{handle}")
+            },
             place,
         }),
-        Ok(_) => {}
         Err(error) => tracing::debug!(path = %directory.display(), %error, "unreadable {RECORD}"),
     }
 }
@@ -243,7 +249,7 @@ mod tests {
         );
         write(
             root.path(),
-            &format!("{csi}/pv/other/{RECORD}"),
+            &format!("{csi}/file.csi.azure.com/9/{RECORD}"),
             DISK,
             "file.csi.azure.com",
         );
@@ -260,10 +266,19 @@ mod tests {
         )
         .unwrap();
         let found: Vec<_> = records(root.path());
-        assert!(
-            matches!(&found[..], [Record { place: Place::Block(_), volume }] if volume == DISK),
-            "{found:?}"
-        );
+        let [other, block] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert!(matches!(block.place, Place::Block(_)), "{block:?}");
+        let named = format!("file.csi.azure.com^{DISK}");
+        for (name, is_other) in [
+            (DISK, false),
+            (&named, true),
+            (&named.to_uppercase(), false),
+        ] {
+            assert_eq!(other.is_of(name), is_other, "{name}");
+        }
+        assert!(block.is_of(DISK) && !block.is_of(&named));
     }
 
     proptest! {

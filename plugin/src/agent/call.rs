@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, transport::Channel};
 
 use super::{hold::AgentHold, unix::described};
-use crate::model::DiskId;
+use crate::model::VolumeId;
 
 /// How long an agent may take until it has frozen: it first writes back what is dirty, while writers still run. The limit
 /// of the hold counts from the freeze, on the node.
@@ -23,14 +23,14 @@ pub(super) async fn begin(
     client: &AgentClient<Channel>,
     request: impl FnOnce(Requests) -> Result<Request<Requests>, String>,
     hold: &str,
-    volumes: &[DiskId],
+    volumes: &[VolumeId],
     limit: Duration,
     node: &str,
 ) -> Result<AgentHold, String> {
     let begin = HoldRequest {
         request: Some(Message::Begin(Begin {
             hold_id: hold.to_owned(),
-            volumes: volumes.iter().map(DiskId::to_string).collect(),
+            volumes: volumes.iter().map(VolumeId::to_string).collect(),
             limit: prost_types::Duration::try_from(limit).ok(),
         })),
     };

@@ -5,16 +5,16 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::model::DiskId;
+use crate::model::VolumeId;
 
 /// Knows the cluster. Every answer is bounded in time; an error is the reason, for a person.
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// The nodes to which the volume is attached.
-    async fn nodes(&self, volume: &DiskId) -> Result<Nodes, String>;
+    async fn nodes(&self, volume: &VolumeId) -> Result<Nodes, String>;
 
     /// The same as far as it is known at this moment, without asking anyone.
-    fn nodes_now(&self, volume: &DiskId) -> Vec<String>;
+    fn nodes_now(&self, volume: &VolumeId) -> Vec<String>;
 
     /// Where the agent of a node is; `anew` if what was answered before has not led there.
     async fn agent(&self, node: &str, anew: bool) -> Result<AgentAddress, String>;

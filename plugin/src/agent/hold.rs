@@ -20,7 +20,7 @@ use tonic::Streaming;
 
 use super::unix::described;
 use crate::{
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, HoldEnd, Refusal, VolumeHold},
 };
 
@@ -31,7 +31,7 @@ pub(super) struct AgentHold {
     /// Our side of the call: dropping it lets go.
     ours: Option<mpsc::Sender<HoldRequest>>,
     events: Streaming<HoldEvent>,
-    disks: Vec<DiskId>,
+    asked: Vec<VolumeId>,
     volumes: Vec<VolumeHold>,
     since: Instant,
     /// What the agent said at the end, or how it fell silent.
@@ -43,7 +43,7 @@ impl AgentHold {
     pub(super) async fn begin(
         ours: mpsc::Sender<HoldRequest>,
         mut events: Streaming<HoldEvent>,
-        disks: &[DiskId],
+        asked: &[VolumeId],
         node: &str,
     ) -> Result<Self, String> {
         let event = events
@@ -58,11 +58,8 @@ impl AgentHold {
         Ok(Self {
             ours: Some(ours),
             events,
-            disks: disks.to_vec(),
-            volumes: disks
-                .iter()
-                .map(|disk| outcome(disk, &frozen, node))
-                .collect(),
+            asked: asked.to_vec(),
+            volumes: asked.iter().map(|id| outcome(id, &frozen, node)).collect(),
             since: Instant::now(),
             end: None,
         })
@@ -96,16 +93,16 @@ impl AgentHold {
         // An upper bound, for an agent that does not say.
         let at_most = self.since.elapsed();
         let ends = self
-            .disks
+            .asked
             .iter()
             .zip(&self.volumes)
-            .map(|(disk, volume)| match volume {
+            .map(|(id, volume)| match volume {
                 VolumeHold::Refused(refusal) => HoldEnd {
                     frozen: Duration::ZERO,
                     held: Err(refusal.message.clone()),
                 },
                 VolumeHold::Frozen { .. } => match &self.end {
-                    Some(Ok(thawed)) => thaw(disk, thawed, at_most),
+                    Some(Ok(thawed)) => thaw(id, thawed, at_most),
                     Some(Err(message)) => HoldEnd {
                         frozen: at_most,
                         held: Err(message.clone()),
@@ -145,8 +142,8 @@ impl Hold for AgentHold {
     }
 }
 
-fn outcome(disk: &DiskId, frozen: &Frozen, node: &str) -> VolumeHold {
-    let said = frozen.volumes.iter().find(|one| is(&one.volume, disk));
+fn outcome(id: &VolumeId, frozen: &Frozen, node: &str) -> VolumeHold {
+    let said = frozen.volumes.iter().find(|one| is(&one.volume, id));
     match said.and_then(|one| one.outcome.as_ref()) {
         Some(Outcome::Frozen(filesystem)) => VolumeHold::Frozen {
             filesystem: filesystem.filesystem.clone(),
@@ -163,8 +160,8 @@ fn outcome(disk: &DiskId, frozen: &Frozen, node: &str) -> VolumeHold {
     }
 }
 
-fn thaw(disk: &DiskId, thawed: &Thawed, at_most: Duration) -> HoldEnd {
-    let Some(said) = thawed.volumes.iter().find(|one| is(&one.volume, disk)) else {
+fn thaw(id: &VolumeId, thawed: &Thawed, at_most: Duration) -> HoldEnd {
+    let Some(said) = thawed.volumes.iter().find(|one| is(&one.volume, id)) else {
         let held = Err("the agent did not say how its hold went".to_owned());
         return HoldEnd {
             frozen: at_most,
@@ -185,6 +182,6 @@ fn thaw(disk: &DiskId, thawed: &Thawed, at_most: Duration) -> HoldEnd {
     }
 }
 
-fn is(volume: &str, disk: &DiskId) -> bool {
-    volume.parse::<DiskId>().is_ok_and(|volume| volume == *disk)
+fn is(volume: &str, id: &VolumeId) -> bool {
+    volume.parse::<VolumeId>().is_ok_and(|volume| volume == *id)
 }

@@ -7,7 +7,7 @@ use futures::future::{join_all, select_all};
 
 use super::directory::Directory;
 use crate::{
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, HoldEnd, Refusal, VolumeHold},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Part {
 /// All of them.
 pub(super) struct Joint {
     directory: Arc<dyn Directory>,
-    disks: Vec<DiskId>,
+    asked: Vec<VolumeId>,
     volumes: Vec<VolumeHold>,
     parts: Vec<Part>,
 }
@@ -41,7 +41,7 @@ impl Joint {
     /// `refused` tells of the volumes that no node was asked for, or one failed to hold.
     pub(super) fn new(
         directory: Arc<dyn Directory>,
-        disks: &[DiskId],
+        asked: &[VolumeId],
         refused: Vec<Option<String>>,
         mut parts: Vec<Part>,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Joint {
         });
         Self {
             directory,
-            disks: disks.to_vec(),
+            asked: asked.to_vec(),
             volumes,
             parts,
         }
@@ -149,11 +149,11 @@ impl Hold for Joint {
                 }
             }
         }
-        for ((disk, volume), end) in self.disks.iter().zip(&self.volumes).zip(&mut ends) {
+        for ((id, volume), end) in self.asked.iter().zip(&self.volumes).zip(&mut ends) {
             let VolumeHold::Frozen { nodes, .. } = volume else {
                 continue;
             };
-            let now = self.directory.nodes_now(disk);
+            let now = self.directory.nodes_now(id);
             if let Some(other) = now.iter().find(|node| !nodes.contains(node))
                 && end.held.is_ok()
             {

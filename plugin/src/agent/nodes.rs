@@ -22,7 +22,7 @@ use super::{
     tcp::TcpAgent,
 };
 use crate::{
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, Holder, HolderError},
 };
 
@@ -87,10 +87,10 @@ impl NodeAgents {
     }
 
     /// The nodes of a volume.
-    async fn locate(&self, volume: &DiskId) -> Result<Vec<String>, String> {
+    async fn locate(&self, volume: &VolumeId) -> Result<Vec<String>, String> {
         let nodes = self.directory.nodes(volume).await?;
         if let Some(stale) = nodes.stale {
-            tracing::warn!(disk = %volume, nodes = nodes.names.join(","), stale, "where the volume is may have changed");
+            tracing::warn!(%volume, nodes = nodes.names.join(","), stale, "where the volume is may have changed");
         }
         Ok(nodes.names)
     }
@@ -98,7 +98,7 @@ impl NodeAgents {
 
 #[async_trait]
 impl Holder for NodeAgents {
-    fn expect(&self, volume: &DiskId) {
+    fn expect(&self, volume: &VolumeId) {
         let (agents, volume) = (self.clone(), volume.clone());
         tokio::spawn(async move {
             for node in agents.locate(&volume).await.unwrap_or_default() {
@@ -111,7 +111,7 @@ impl Holder for NodeAgents {
     async fn hold(
         &self,
         hold: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> Result<Box<dyn Hold>, HolderError> {
         let located = join_all(volumes.iter().map(|volume| self.locate(volume))).await;
@@ -141,10 +141,10 @@ impl Holder for NodeAgents {
             let (agent, token) = ready.get(node)?.as_ref().ok()?;
             let free = |place: &&usize| refused[**place].is_none();
             let places: Vec<usize> = places.iter().filter(free).copied().collect();
-            let disks: Vec<DiskId> = places.iter().map(|place| volumes[*place].clone()).collect();
-            (!disks.is_empty()).then_some(async move {
+            let asked: Vec<VolumeId> = places.iter().map(|place| volumes[*place].clone()).collect();
+            (!asked.is_empty()).then_some(async move {
                 let begun: Result<AgentHold, String> =
-                    agent.hold(token, node, hold, &disks, limit).await;
+                    agent.hold(token, node, hold, &asked, limit).await;
                 let begun = begun.map_err(|reason| {
                     let authority = &agent.address.authority;
                     format!("the agent of {node} at {authority} did not hold the volume: {reason}")

@@ -28,7 +28,7 @@ use super::{
     pin,
     unix::described,
 };
-use crate::model::DiskId;
+use crate::model::VolumeId;
 
 const CONNECT: Duration = Duration::from_secs(2);
 /// Connecting, the review of the token and an answer.
@@ -90,7 +90,7 @@ impl TcpAgent {
         token: &Token,
         node: &str,
         hold: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> Result<AgentHold, String> {
         let authorize = |requests| authorized(requests, token);

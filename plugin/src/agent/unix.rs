@@ -17,7 +17,7 @@ use tower::{ServiceExt as _, service_fn};
 
 use super::call;
 use crate::{
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, Holder, HolderError},
 };
 
@@ -57,7 +57,7 @@ impl Holder for UnixAgent {
     async fn hold(
         &self,
         hold: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> Result<Box<dyn Hold>, HolderError> {
         let begun = call::begin(

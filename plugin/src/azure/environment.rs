@@ -51,8 +51,6 @@ pub struct Environment {
     /// The cluster's own resource group (`AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP`), for disks that are
     /// named without one; `None` if the credentials name none.
     pub cluster: Option<ResourceGroup>,
-    /// Where snapshots go: the location's, else the cluster's.
-    pub snapshots: ResourceGroup,
     /// The cloud.
     pub cloud: Cloud,
 }
@@ -65,26 +63,6 @@ impl Environment {
             settings.active_directory_authority.as_ref(),
             settings.resource_manager_endpoint.as_ref(),
         )?;
-        let chosen = |given: &Option<String>, variable, why| {
-            given
-                .as_deref()
-                .filter(|given| !given.is_empty())
-                .or_else(|| variables.get(variable))
-                .map(str::to_owned)
-                .ok_or_else(|| variables.missing(variable, why))
-        };
-        let snapshots = ResourceGroup {
-            subscription: chosen(
-                &settings.subscription,
-                name::SUBSCRIPTION_ID,
-                "the location has no `subscriptionId` either",
-            )?,
-            name: chosen(
-                &settings.resource_group,
-                name::RESOURCE_GROUP,
-                "the location has no `resourceGroup` either",
-            )?,
-        };
         let cluster = variables
             .get(name::SUBSCRIPTION_ID)
             .zip(variables.get(name::RESOURCE_GROUP))
@@ -92,10 +70,36 @@ impl Environment {
                 subscription: subscription.to_owned(),
                 name: group.to_owned(),
             });
-        Ok(Self {
-            cluster,
-            snapshots,
-            cloud,
-        })
+        Ok(Self { cluster, cloud })
     }
+}
+
+/// Where snapshots go: the location's, else the cluster's.
+///
+/// # Errors
+/// If neither says.
+pub(super) fn snapshots(
+    settings: &Settings,
+    variables: &Variables,
+) -> Result<ResourceGroup, ConnectError> {
+    let chosen = |given: &Option<String>, variable, why| {
+        given
+            .as_deref()
+            .filter(|given| !given.is_empty())
+            .or_else(|| variables.get(variable))
+            .map(str::to_owned)
+            .ok_or_else(|| variables.missing(variable, why))
+    };
+    Ok(ResourceGroup {
+        subscription: chosen(
+            &settings.subscription,
+            name::SUBSCRIPTION_ID,
+            "the location has no `subscriptionId` either",
+        )?,
+        name: chosen(
+            &settings.resource_group,
+            name::RESOURCE_GROUP,
+            "the location has no `resourceGroup` either",
+        )?,
+    })
 }

@@ -75,11 +75,27 @@ pub fn connect(settings: &Settings) -> Result<Client, ConnectError> {
     connect_as(settings, &|name| std::env::var(name).ok())
 }
 
+/// The same for who looks only at what others name by whole IDs: no resource group need be known.
+///
+/// # Errors
+/// As of [`connect`].
+pub fn connect_to_look(settings: &Settings) -> Result<Client, ConnectError> {
+    let variables = Variables::load(settings.credentials_file.as_deref(), &|name| {
+        std::env::var(name).ok()
+    })?;
+    client(settings, &variables)
+}
+
 fn connect_as(settings: &Settings, process: ProcessVariable<'_>) -> Result<Client, ConnectError> {
     let variables = Variables::load(settings.credentials_file.as_deref(), process)?;
-    let environment = Environment::new(settings, &variables)?;
+    environment::snapshots(settings, &variables)?;
+    client(settings, &variables)
+}
+
+fn client(settings: &Settings, variables: &Variables) -> Result<Client, ConnectError> {
+    let environment = Environment::new(settings, variables)?;
     let core = core_of(
-        &variables,
+        variables,
         environment.cloud.clone(),
         settings.ca_cert.as_deref(),
     )?;

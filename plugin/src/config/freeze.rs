@@ -24,6 +24,17 @@ impl FreezeMode {
     }
 }
 
+impl FreezeMode {
+    /// Of those who share something the strictest counts: the greater.
+    pub fn strictness(self) -> u8 {
+        match self {
+            Self::Off => 0,
+            Self::Auto => 1,
+            Self::Required => 2,
+        }
+    }
+}
+
 impl fmt::Display for FreezeMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

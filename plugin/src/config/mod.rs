@@ -5,7 +5,7 @@
 //! `bucket`, `prefix` and `caCert` (`pkg/persistence/object_store.go`).
 
 mod backup_settings;
-mod duration;
+pub(crate) mod duration;
 mod error;
 mod freeze;
 mod keys;

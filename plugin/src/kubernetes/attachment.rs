@@ -3,7 +3,7 @@
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 
 use super::volume;
-use crate::model::DiskId;
+use crate::model::VolumeId;
 
 /// A volume that is attached to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Source {
     /// A PV, by name.
     Volume(String),
     /// A volume that only a pod's spec tells of.
-    Inline(DiskId),
+    Inline(VolumeId),
 }
 
 impl Attachment {
@@ -30,7 +30,7 @@ impl Attachment {
         let spec = &object.spec;
         let source = match &spec.source.persistent_volume_name {
             Some(name) => Source::Volume(name.clone()),
-            None => Source::Inline(volume::disk(spec.source.inline_volume_spec.as_ref()?)?),
+            None => Source::Inline(volume::id(spec.source.inline_volume_spec.as_ref()?)?),
         };
         Some(Self {
             node: spec.node_name.clone(),

@@ -32,10 +32,10 @@ const SILENCE: Duration = Duration::from_secs(100);
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
     #[error(
-        "no Kubernetes is configured: expected a pod with a service account, `--kubeconfig` of Velero's server, or KUBECONFIG"
+        "no Kubernetes is configured: expected a pod with a service account, `--kubeconfig` (the plugin's is that of Velero's server), or KUBECONFIG"
     )]
     Nowhere,
-    #[error("kubeconfig {}: {source}; set by `--kubeconfig` of Velero's server, or KUBECONFIG", .path.display())]
+    #[error("kubeconfig {}: {source}; set by `--kubeconfig` (the plugin's is that of Velero's server), or KUBECONFIG", .path.display())]
     Kubeconfig {
         path: PathBuf,
         source: kube::config::KubeconfigError,
@@ -53,6 +53,8 @@ pub(super) struct Connection {
     pub(super) client: Client,
     /// Of the agents' Leases.
     pub(super) namespace: String,
+    /// This pod's, if we are in one.
+    pub(super) home: Option<String>,
     /// Ours, if we are in a pod.
     pub(super) account: Option<ServiceAccount>,
 }
@@ -86,7 +88,10 @@ impl Connection {
         let named = named.filter(|namespace| !namespace.is_empty());
         Ok(Self {
             client: Client::try_from(config)?,
-            namespace: named.or(home).unwrap_or_else(|| NAMESPACE.to_owned()),
+            namespace: named
+                .or_else(|| home.clone())
+                .unwrap_or_else(|| NAMESPACE.to_owned()),
+            home,
             account,
         })
     }

@@ -14,10 +14,12 @@ mod follow;
 mod lease;
 mod news;
 mod pod;
+mod snapshots;
 mod store;
 mod token;
 mod view;
 mod volume;
+mod webhook;
 mod wish;
 
 use std::{
@@ -38,7 +40,9 @@ use self::{
 };
 use crate::config::ServiceAccount;
 
+pub use snapshots::Snapshots;
 pub use view::View;
+pub use webhook::Webhook;
 
 /// For one look-up before a freeze.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -81,6 +85,14 @@ impl Kubernetes {
         view
     }
 
+    /// The snapshots of it, followed from now on.
+    ///
+    /// # Errors
+    /// The reason, if there is no configuration that can be used.
+    pub async fn snapshots(&self) -> Result<Arc<Snapshots>, String> {
+        Ok(Snapshots::begin(self.cluster().await?.client.clone()))
+    }
+
     /// # Errors
     /// The reason, if there is no configuration that can be used; it stays so for the process.
     async fn cluster(&self) -> Result<Arc<Cluster>, String> {
@@ -99,6 +111,7 @@ impl Cluster {
             client,
             namespace,
             account,
+            ..
         } = connection;
         let volumes = Arc::new(Store::new("PersistentVolumes"));
         let attachments = Arc::new(Store::new("VolumeAttachments"));

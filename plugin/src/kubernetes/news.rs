@@ -1,4 +1,4 @@
-//! Events on PVCs, as `kubectl describe pvc` shows them: core/v1, by the claim's name and uid.
+//! Events, as `kubectl describe` shows them: core/v1, by the object's name and uid.
 
 use std::time::Duration;
 
@@ -22,37 +22,45 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Kubernetes' own limit, in bytes.
 const LONGEST: usize = 1024;
 
-/// Records it. What fails is only logged.
+/// Records it on the PVC.
 pub(super) async fn tell(client: Client, claim: &Claim, news: &News) {
-    let api: Api<Event> = Api::namespaced(client, &claim.namespace);
-    let event = event(claim, news);
+    let claim = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("PersistentVolumeClaim".to_owned()),
+        namespace: Some(claim.namespace.clone()),
+        name: Some(claim.name.clone()),
+        uid: claim.uid.clone(),
+        ..ObjectReference::default()
+    };
+    record(client, claim, news).await;
+}
+
+/// Records it on an object of a namespace. What fails is only logged.
+pub(super) async fn record(client: Client, object: ObjectReference, news: &News) {
+    let (namespace, kind) = (object.namespace.clone(), object.kind.clone());
+    let (namespace, kind) = (namespace.unwrap_or_default(), kind.unwrap_or_default());
+    let name = object.name.clone().unwrap_or_default();
+    let api: Api<Event> = Api::namespaced(client, &namespace);
+    let event = event(object, news);
     let params = PostParams::default();
     let reason = match timeout(PATIENCE, api.create(&params, &event)).await {
         Ok(Ok(_)) => return,
         Ok(Err(error)) => described(&error),
         Err(_) => format!("no answer within {PATIENCE:?}"),
     };
-    let (namespace, pvc) = (&claim.namespace, &claim.name);
-    tracing::info!(namespace, pvc, reason, "no Event on the PVC");
+    tracing::info!(namespace, kind, name, reason, "no Event on it");
 }
 
-fn event(claim: &Claim, news: &News) -> Event {
+fn event(object: ObjectReference, news: &News) -> Event {
     let (kind, reason, message) = told(news);
     let now = Some(Time(Timestamp::now()));
     Event {
         metadata: ObjectMeta {
             generate_name: Some(format!("{COMPONENT}-")),
-            namespace: Some(claim.namespace.clone()),
+            namespace: object.namespace.clone(),
             ..ObjectMeta::default()
         },
-        involved_object: ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("PersistentVolumeClaim".to_owned()),
-            namespace: Some(claim.namespace.clone()),
-            name: Some(claim.name.clone()),
-            uid: claim.uid.clone(),
-            ..ObjectReference::default()
-        },
+        involved_object: object,
         type_: Some(kind.to_owned()),
         reason: Some(reason.to_owned()),
         message: Some(shortened(message)),
@@ -82,7 +90,7 @@ fn told(news: &News) -> (&'static str, &'static str, String) {
             snapshot,
             worth,
             mode,
-        } => (&snapshot.name, worth, *mode),
+        } => (snapshot, worth, *mode),
     };
     let frozen = match worth.frozen.as_millis() {
         0 => String::new(),
@@ -126,20 +134,14 @@ fn shortened(mut message: String) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{ResourceGroup, SnapshotId, Worth},
+        model::Worth,
         ports::News::{NotTaken, Taken},
     };
 
     #[test]
     fn an_event_says_what_it_cost_and_why() {
         let taken = |consistency, mode, frozen| Taken {
-            snapshot: SnapshotId::new(
-                ResourceGroup {
-                    subscription: "s".to_owned(),
-                    name: "g".to_owned(),
-                },
-                "snap-1",
-            ),
+            snapshot: "snap-1".to_owned(),
             worth: Worth {
                 consistency,
                 reason: "why".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Store<T> {
     items: RwLock<HashMap<String, T>>,
     state: watch::Sender<State>,
     begun: Instant,
+    /// Counts what changed.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -31,11 +33,17 @@ struct State {
 
 impl<T: Clone> Store<T> {
     pub(super) fn new(what: &'static str) -> Self {
+        Self::telling(what, Arc::default())
+    }
+
+    /// One whose changes are counted there.
+    pub(super) fn telling(what: &'static str, changes: Arc<watch::Sender<u64>>) -> Self {
         Self {
             what,
             items: RwLock::default(),
             state: watch::Sender::default(),
             begun: Instant::now(),
+            changes,
         }
     }
 
@@ -51,16 +59,34 @@ impl<T: Clone> Store<T> {
             state.wait_for(|state| state.listed),
         )
         .await;
+        if listed.is_err() {
+            self.listed()?;
+        }
         let seen = self.state.borrow();
         let (what, deaf) = (self.what, seen.deaf.as_ref());
-        if listed.is_err() {
-            let reason = deaf.map_or("no answer yet", |(_, reason)| reason);
-            return Err(format!("the {what} of the cluster are not known: {reason}"));
-        }
         Ok(deaf.map(|(since, reason)| {
             let seconds = since.elapsed().as_secs();
             format!("what is known of {what} is {seconds} s old: {reason}")
         }))
+    }
+
+    /// Whether it was listed.
+    pub(super) fn listed(&self) -> Result<(), String> {
+        let state = self.state.borrow();
+        if state.listed {
+            return Ok(());
+        }
+        let deaf = state.deaf.as_ref();
+        let reason = deaf.map_or("no answer yet", |(_, reason)| reason);
+        Err(format!(
+            "the {} of the cluster are not known: {reason}",
+            self.what
+        ))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<T> {
+        let items = self.items.read().unwrap_or_else(PoisonError::into_inner);
+        items.get(name).cloned()
     }
 
     pub(super) fn find<F>(&self, matches: impl Fn(&str, &T) -> Option<F>) -> Vec<F> {
@@ -77,6 +103,7 @@ impl<T: Clone> Store<T> {
             state.listed = true;
             state.deaf = None;
         });
+        self.changed();
     }
 
     pub(super) fn put(&self, name: String, item: Option<T>) {
@@ -85,6 +112,12 @@ impl<T: Clone> Store<T> {
             Some(item) => items.insert(name, item),
             None => items.remove(&name),
         };
+        drop(items);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Listens again.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     agent::{AgentAddress, Directory, Nodes, Token},
     config::{FreezeMode, ServiceAccount},
-    model::DiskId,
+    model::VolumeId,
     ports::{News, Owners},
 };
 
@@ -41,17 +41,17 @@ impl View {
 }
 
 impl Cluster {
-    /// The PVs that are that disk, by name.
-    fn volumes(&self, disk: &DiskId) -> Vec<(String, Volume)> {
+    /// The PVs that are that volume, by name.
+    fn volumes(&self, id: &VolumeId) -> Vec<(String, Volume)> {
         let is = |name: &str, volume: &Volume| {
-            (volume.disk == *disk).then(|| (name.to_owned(), volume.clone()))
+            (volume.id == *id).then(|| (name.to_owned(), volume.clone()))
         };
         self.volumes.find(is)
     }
 
     /// The one that its owner uses.
-    fn volume(&self, disk: &DiskId) -> Option<Volume> {
-        let volumes = self.volumes(disk);
+    fn volume(&self, id: &VolumeId) -> Option<Volume> {
+        let volumes = self.volumes(id);
         let mut volumes = volumes.into_iter().map(|(_, volume)| volume);
         let first = volumes.next()?;
         Some(if first.claim.is_some() {
@@ -61,11 +61,11 @@ impl Cluster {
         })
     }
 
-    fn nodes(&self, disk: &DiskId, volumes: &[(String, Volume)]) -> Vec<String> {
+    fn nodes(&self, id: &VolumeId, volumes: &[(String, Volume)]) -> Vec<String> {
         let here = |_: &str, attachment: &Attachment| {
             let is = match &attachment.source {
                 Source::Volume(name) => volumes.iter().any(|(known, _)| known == name),
-                Source::Inline(inline) => inline == disk,
+                Source::Inline(inline) => inline == id,
             };
             is.then(|| attachment.node.clone())
         };
@@ -94,15 +94,15 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 
 #[async_trait]
 impl Directory for View {
-    async fn nodes(&self, disk: &DiskId) -> Result<Nodes, String> {
+    async fn nodes(&self, id: &VolumeId) -> Result<Nodes, String> {
         let cluster = self.kubernetes.cluster().await?;
         let stale = cluster.volumes.current().await?;
         let stale = stale.or(cluster.attachments.current().await?);
-        let volumes = cluster.volumes(disk);
-        let mut names = cluster.nodes(disk, &volumes);
+        let volumes = cluster.volumes(id);
+        let mut names = cluster.nodes(id, &volumes);
         if names.is_empty() && volumes.is_empty() {
             let unsure = stale.map(|stale| format!(" ({stale})")).unwrap_or_default();
-            return Err(format!("no PV of the cluster is this disk{unsure}"));
+            return Err(format!("no PV of the cluster is this volume{unsure}"));
         }
         if names.is_empty() {
             names = cluster.nodes_of_pods(&volumes).await?;
@@ -110,11 +110,11 @@ impl Directory for View {
         Ok(Nodes { names, stale })
     }
 
-    fn nodes_now(&self, disk: &DiskId) -> Vec<String> {
+    fn nodes_now(&self, id: &VolumeId) -> Vec<String> {
         let cluster = self.kubernetes.cluster.get();
         let cluster = cluster.and_then(|cluster| cluster.as_ref().ok());
         cluster.map_or(Vec::new(), |cluster| {
-            cluster.nodes(disk, &cluster.volumes(disk))
+            cluster.nodes(id, &cluster.volumes(id))
         })
     }
 
@@ -135,27 +135,27 @@ impl Directory for View {
 
 #[async_trait]
 impl Owners for View {
-    async fn wish(&self, disk: &DiskId) -> Option<FreezeMode> {
+    async fn wish(&self, id: &VolumeId) -> Option<FreezeMode> {
         let silent = |reason: String| {
             tracing::warn!(
-                disk = %disk, reason,
+                volume = %id, reason,
                 "annotations {} cannot be looked up, and count as not set", wish::ANNOTATION
             );
         };
         let cluster = self.kubernetes.cluster().await.map_err(silent).ok()?;
         cluster.volumes.current().await.map_err(silent).ok()?;
-        wish::of(&cluster, &cluster.volume(disk)?).await
+        wish::of(&cluster, &cluster.volume(id)?).await
     }
 
-    fn tell(&self, disk: &DiskId, news: News) {
+    fn tell(&self, id: &VolumeId, news: News) {
         let kubernetes = Arc::clone(&self.kubernetes);
-        let disk = disk.clone();
+        let id = id.clone();
         self.kubernetes.afterwards.spawn(async move {
             // Nobody waits for a first list to tell of something.
             let Some(Ok(cluster)) = kubernetes.cluster.get() else {
                 return;
             };
-            if let Some(claim) = cluster.volume(&disk).and_then(|volume| volume.claim) {
+            if let Some(claim) = cluster.volume(&id).and_then(|volume| volume.claim) {
                 news::tell(cluster.client.clone(), &claim, &news).await;
             }
         });

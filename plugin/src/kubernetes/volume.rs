@@ -3,12 +3,15 @@
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec};
 
 use super::wish::ANNOTATION;
-use crate::{model::DiskId, pv::DRIVER};
+use crate::{
+    model::{DiskId, VolumeId},
+    pv::DRIVER,
+};
 
-/// A PV that is a managed disk.
+/// A PV that nodes mount: a managed disk, or a volume of another CSI driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Volume {
-    pub(super) disk: DiskId,
+    pub(super) id: VolumeId,
     pub(super) claim: Option<Claim>,
     /// What its annotation asks for.
     pub(super) wish: Option<String>,
@@ -23,7 +26,7 @@ pub(super) struct Claim {
 }
 
 impl Volume {
-    /// `None` if it is no managed disk.
+    /// `None` if it is neither.
     pub(super) fn of(pv: &PersistentVolume) -> Option<Self> {
         let spec = pv.spec.as_ref()?;
         let claim = spec.claim_ref.as_ref().and_then(|claim| {
@@ -35,17 +38,23 @@ impl Volume {
         });
         let annotations = pv.metadata.annotations.as_ref();
         Some(Self {
-            disk: disk(spec)?,
+            id: id(spec)?,
             claim,
             wish: annotations.and_then(|all| all.get(ANNOTATION)).cloned(),
         })
     }
 }
 
-/// The disk behind a volume, CSI or in-tree.
-pub(super) fn disk(spec: &PersistentVolumeSpec) -> Option<DiskId> {
-    let csi = spec.csi.as_ref().filter(|csi| csi.driver == DRIVER);
-    let id = csi.map(|csi| &csi.volume_handle);
-    let id = id.or(spec.azure_disk.as_ref().map(|disk| &disk.disk_uri));
-    id?.parse().ok()
+/// What is behind a volume, CSI or in-tree.
+pub(super) fn id(spec: &PersistentVolumeSpec) -> Option<VolumeId> {
+    let disk = |id: &str| id.parse::<DiskId>().ok().map(VolumeId::from);
+    match (&spec.csi, &spec.azure_disk) {
+        (Some(csi), _) if csi.driver == DRIVER => disk(&csi.volume_handle),
+        (Some(csi), _) => Some(VolumeId::Other {
+            driver: csi.driver.clone(),
+            handle: csi.volume_handle.clone(),
+        }),
+        (None, Some(in_tree)) => disk(&in_tree.disk_uri),
+        (None, None) => None,
+    }
 }

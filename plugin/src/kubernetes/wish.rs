@@ -26,7 +26,7 @@ pub(super) async fn of(cluster: &Cluster, volume: &Volume) -> Option<FreezeMode>
     );
     let silent = |what: &str, reason: String| {
         tracing::warn!(
-            disk = %volume.disk, namespace, pvc = name, what, reason,
+            volume = %volume.id, namespace, pvc = name, what, reason,
             "the annotation {ANNOTATION} cannot be looked up there, and counts as not set"
         );
     };
@@ -65,18 +65,14 @@ fn nearest(pods: &[PodUse]) -> Option<FreezeMode> {
     let wishes = pods
         .iter()
         .filter_map(|pod| read(pod.wish.as_deref()?, "pod"));
-    wishes.max_by_key(|wish| match wish {
-        FreezeMode::Off => 0,
-        FreezeMode::Auto => 1,
-        FreezeMode::Required => 2,
-    })
+    wishes.max_by_key(|wish| wish.strictness())
 }
 
 fn annotated(annotations: &Annotations, whose: &str) -> Option<FreezeMode> {
     read(annotations.as_ref()?.get(ANNOTATION)?, whose)
 }
 
-fn read(value: &str, whose: &str) -> Option<FreezeMode> {
+pub(super) fn read(value: &str, whose: &str) -> Option<FreezeMode> {
     match value.parse() {
         Ok(mode) => Some(mode),
         Err(reason) => {

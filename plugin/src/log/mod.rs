@@ -1,4 +1,4 @@
-//! Logs as go-plugin's hosts read them: JSON on stderr, one object a line.
+//! Logs as go-plugin's hosts read them: JSON on stderr, one object a line. The gate's are lines of text.
 //!
 //! Velero counts every `error` line as an error of the backup and every `warn` line as a warning of it. So an error
 //! that is returned to Velero is not logged as well, and `warn` means: this backup is worth less than it should be.
@@ -31,6 +31,16 @@ pub fn to_stderr(level: LevelFilter) {
         let message = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(place, backtrace, "the plugin has a defect: {message}");
     }));
+}
+
+/// The same for a program that people, not go-plugin, start: lines of text.
+pub fn for_people(level: LevelFilter) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_writer(io::stderr);
+    let subscriber = Registry::default().with(lines.with_filter(filter(level)));
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 fn subscriber<W>(writer: W, level: LevelFilter) -> impl tracing::Subscriber + Send + Sync

@@ -10,14 +10,13 @@ use super::{
     SnapshotError, Snapshots,
     cleanup::Leftovers,
     cut::{Cut, Loss, Remains},
-    held::{Held, Standing},
-    name,
     prepare::Target,
     process::AtWork,
 };
 use crate::{
     config::FreezeMode,
-    model::{DiskId, Snapshot, SnapshotSpec},
+    hold::{self, Held, Standing},
+    model::{Snapshot, SnapshotSpec, VolumeId},
     ports::{AzureError, CutPermit, HoldEnd},
 };
 
@@ -57,7 +56,7 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     pub(super) async fn run(mut self, targets: &mut [Target]) -> Outcome {
-        let hold = name::hold();
+        let hold = hold::fresh_id();
         let at_work = Arc::new(self.site.process.begin(&hold));
         let permits = match self.reserve(targets).await {
             Ok(permits) => permits,
@@ -74,9 +73,9 @@ impl Attempt<'_> {
         let specs: Vec<_> = specs
             .map(|(place, target)| self.spec(number(place), target, &hold))
             .collect();
-        let volumes: Vec<DiskId> = targets
+        let volumes: Vec<VolumeId> = targets
             .iter()
-            .map(|target| target.disk.id.clone())
+            .map(|target| target.disk.id.clone().into())
             .collect();
         let begun = tokio::select! {
             begun = Held::begin(

@@ -3,16 +3,10 @@
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    SnapshotError, Snapshots, Taken,
-    attempt::Fixed,
-    cleanup::delete,
-    held::Standing,
-    judge::{Attachment, attachment, judge},
-    prepare::Target,
-};
+use super::{SnapshotError, Snapshots, Taken, attempt::Fixed, cleanup::delete, prepare::Target};
 use crate::{
     config::FreezeMode,
+    hold::{Attachment, Standing, attachment, judge},
     model::{Consistency, Worth},
     ports::AzureError,
     tags::Sources,
@@ -55,7 +49,7 @@ async fn complete(
     };
 
     let attachment = look_again(site, target, &standing).await;
-    let mut worth = judge(disk, &standing, end.as_ref(), &attachment);
+    let mut worth = judge(disk.attached_to.len(), &standing, end.as_ref(), &attachment);
     if mode == FreezeMode::Required && !worth.consistency.is_consistent() {
         return Err(SnapshotError::NotHeld {
             disk: disk.id.clone(),

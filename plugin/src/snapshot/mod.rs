@@ -24,8 +24,6 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod finish;
-mod held;
-mod judge;
 mod name;
 mod prepare;
 mod process;
@@ -111,7 +109,7 @@ impl Snapshots {
         if mode == FreezeMode::Required {
             return mode;
         }
-        mode.overridden_by(owners.wish(&disk).await)
+        mode.overridden_by(owners.wish(&disk.into()).await)
     }
 
     /// What Velero keeps of a volume.
@@ -125,7 +123,7 @@ impl Snapshots {
             .map_err(SnapshotError::InvalidVolume)?;
         // Velero asks for the snapshot next.
         if self.location.settings.freeze != FreezeMode::Off {
-            self.holder.expect(&id);
+            self.holder.expect(&id.clone().into());
         }
         let disk = self.look_up(&id).await?;
         let sku = disk.properties.sku.clone();
@@ -171,7 +169,7 @@ impl Snapshots {
         if let Some(owners) = &self.owners {
             for (disk, result) in disks.iter().zip(&results) {
                 if let Ok(disk) = disk {
-                    owners.tell(disk, news(result, freeze));
+                    owners.tell(&disk.clone().into(), news(result, freeze));
                 }
             }
         }
@@ -201,7 +199,7 @@ impl Snapshots {
 fn news(result: &Result<Taken, SnapshotError>, mode: FreezeMode) -> News {
     match result {
         Ok(taken) => News::Taken {
-            snapshot: taken.snapshot.clone(),
+            snapshot: taken.snapshot.name.clone(),
             worth: taken.worth.clone(),
             mode,
         },

@@ -1,14 +1,9 @@
-//! Names of holds and snapshots. Fresh for each hold, so what is found under a name is of that hold or nobody's.
+//! Names of snapshots. Fresh for each hold, so what is found under a name is of that hold or nobody's.
 
 use crate::model::SnapshotName;
 
 /// Azure's limit for a snapshot's name.
 const LONGEST: usize = 80;
-
-/// A hold's ID.
-pub(super) fn hold() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
-}
 
 /// The name of the snapshot that is cut of that disk under that hold: as much of the disk's name as fits, and the hold's ID.
 /// Disks held together have numbers: their names may be the same, in other groups or as far as they fit.
@@ -60,7 +55,7 @@ mod tests {
     proptest! {
         #[test]
         fn azure_takes_every_name(number in prop::option::of(1usize..500), disk in "\\PC{0,100}") {
-            let hold = hold();
+            let hold = crate::hold::fresh_id();
             let name = snapshot(number, &disk, &hold);
             prop_assert!(name.len() <= LONGEST);
             prop_assert!(name.ends_with(&hold));

@@ -8,11 +8,11 @@ use std::{
 use super::{
     SnapshotError,
     attempt::{Attempt, Fixed},
-    held::Standing,
     name,
 };
 use crate::{
     config::FreezeMode,
+    hold::Standing,
     model::{Disk, SnapshotId, SnapshotSpec},
     ports::CutPermit,
     tags::Sources,

@@ -16,15 +16,18 @@
 //! All of it ends when the [`Cluster`] and its [`Velero`] are dropped, and when the process that started them dies.
 
 mod cluster;
+mod companion;
 mod credentials;
 mod objects;
 mod part;
 mod process;
 mod programs;
 mod scratch;
+mod snapshotter;
 mod velero;
 
 pub use cluster::Cluster;
+pub use companion::{Companion, CompanionOptions, Door};
 pub use objects::until;
 pub use part::{Part, Parts};
 pub use programs::{build, missing};

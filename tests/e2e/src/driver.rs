@@ -1,6 +1,7 @@
 //! What `disk.csi.azure.com` does in a cluster, as far as the rest needs it: a disk for each claim, attached and mounted
 //! where its pod is, deleted with its PersistentVolume.
 
+mod copy;
 mod provision;
 
 use std::{
@@ -20,10 +21,11 @@ use serde_json::json;
 use stillpoint_lab::{Kind as Resource, Lab, ResourceId};
 use stillpoint_loopfs::Kind;
 use stillpoint_system::{
+    arm::Arm,
     inspect,
     kubelet::{Kubelet, PodVolume},
 };
-use tokio::{task, task::JoinHandle, time};
+use tokio::{sync::OnceCell, task, task::JoinHandle, time};
 
 /// The driver's name.
 pub const NAME: &str = "disk.csi.azure.com";
@@ -49,6 +51,8 @@ struct State {
     client: Client,
     nodes: BTreeMap<String, Node>,
     mounts: Mutex<Mounts>,
+    /// Logged in at first need.
+    arm: OnceCell<Arm>,
     // After the mounts, whose images are its files.
     lab: Arc<Lab>,
 }
@@ -86,6 +90,7 @@ impl Driver {
             client,
             nodes,
             mounts: Mutex::default(),
+            arm: OnceCell::new(),
             lab,
         });
         let own = Arc::clone(&state);
@@ -108,6 +113,11 @@ impl Driver {
     /// A formatted Premium SSD of 1 GiB that no claim has asked for.
     pub fn disk(&self, name: &str, zone: &str) -> Result<ResourceId> {
         self.state.disk(name, zone, BTreeMap::new())
+    }
+
+    /// The mounts of a node.
+    pub fn kubelet(&self, node: &str) -> Option<&Kubelet> {
+        self.state.nodes.get(node).map(|node| &node.kubelet)
     }
 
     /// Where a pod sees that PersistentVolume, while it is mounted.
@@ -147,9 +157,11 @@ impl State {
     }
 
     async fn reconcile(&self) -> Result<()> {
-        self.provision().await.context("provisioning")?;
-        self.attach().await.context("attaching")?;
-        self.reclaim().await.context("reclaiming")
+        // What one has to wait for keeps none of the others.
+        let provisioned = self.provision().await.context("provisioning");
+        let attached = self.attach().await.context("attaching");
+        let reclaimed = self.reclaim().await.context("reclaiming");
+        provisioned.and(attached).and(reclaimed)
     }
 
     /// Makes what is mounted what the VolumeAttachments say.

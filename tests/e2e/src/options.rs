@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use stillpoint_lab::Settings;
 use stillpoint_system::{namespace::Namespace, programs};
 
+use crate::csi::Maker;
+
 /// How a world is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -20,6 +22,8 @@ pub struct Options {
     pub cloud: Cloud,
     /// What Velero runs.
     pub plugin: Plugin,
+    /// What makes CSI snapshots. With it Velero has its feature EnableCSI, and leaves the plugin no disks.
+    pub snapshots: Option<Maker>,
     /// More flags of Velero's server.
     pub flags: Vec<String>,
     /// Where the world has its directory, with all disks.
@@ -53,6 +57,7 @@ impl Default for Options {
             lab,
             cloud: Cloud::Named,
             plugin: Plugin::Stillpoint,
+            snapshots: None,
             flags: Vec::new(),
             parent: env::temp_dir(),
         }

@@ -20,9 +20,11 @@ use stillpoint_system::{
     kubelet::Kubelet,
 };
 use tempfile::TempDir;
+use tokio::task;
 
 use crate::{
     Cloud, Options, Plugin,
+    csi::Snapshots,
     driver::{Driver, Node},
     install::{self, Azure},
 };
@@ -37,9 +39,13 @@ pub const ZONES: [&str; 3] = ["westeurope-1", "westeurope-2", "westeurope-3"];
 pub struct World {
     /// The server and its command line.
     pub velero: Velero,
+    /// With [`Options::snapshots`].
+    pub snapshots: Option<Snapshots>,
     /// Stands in for the disks' CSI driver.
     pub driver: Driver,
     agents: BTreeMap<String, Agent>,
+    /// Who the agents are.
+    agents_kubeconfig: PathBuf,
     azurite: Azurite,
     /// Kubernetes.
     pub cluster: Cluster,
@@ -86,13 +92,20 @@ impl World {
             install::node(&cluster, &name, zone).await?;
             let home = directory.path().join(&name);
             let kubelet = Kubelet::of(&name, &home.join("kubelet"))?;
-            let agent = Agent::start(&kubelet, &home.join("agent"), Some(&kubeconfig))?;
+            let agent = Agent::start(&kubelet, &agent_home(&directory, &name), Some(&kubeconfig))?;
             agents.insert(name.clone(), agent);
             let zone = zone.into();
             nodes.insert(name, Node { zone, kubelet });
         }
         let driver = Driver::start(cluster.client(), Arc::clone(&lab), nodes);
 
+        let mut flags = options.flags;
+        // Velero looks for the kinds of snapshots when it starts.
+        let mut snapshots = None;
+        if let Some(maker) = &options.snapshots {
+            snapshots = Some(Snapshots::start(&cluster, &lab, maker).await?);
+            flags.push("--features=EnableCSI".into());
+        }
         let azure = Azure {
             lab: Arc::clone(&lab),
             cloud: options.cloud,
@@ -100,13 +113,15 @@ impl World {
         let settings = options.plugin.settings();
         options.plugin.install(&plugins(&directory))?;
         fs::write(trusted(&directory), install::authorities(&lab, &azurite))?;
-        let velero = server(&directory, options.cloud, &options.flags);
+        let velero = server(&directory, options.cloud, &flags);
         let velero = cluster.start_velero(velero).await?;
         install::locations(&cluster, &azure, &azurite, &account, settings).await?;
         let world = Self {
             velero,
+            snapshots,
             driver,
             agents,
+            agents_kubeconfig: kubeconfig,
             azurite,
             cluster,
             lab,
@@ -153,6 +168,11 @@ impl World {
         self.directory.path().join("scratch")
     }
 
+    /// A file with the CAs of Azure and of the blob server.
+    pub(crate) fn trusted(&self) -> PathBuf {
+        trusted(&self.directory)
+    }
+
     /// Where the pods of that claim see it, once it is bound and mounted.
     pub async fn mounted(&self, namespace: &str, claim: &str) -> Result<PathBuf> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client(), namespace);
@@ -182,13 +202,35 @@ impl World {
         let written = install::snapshot_location(&self.cluster, &self.azure, settings).await;
         written.context("the VolumeSnapshotLocation")
     }
+
+    /// The agent of a node.
+    pub fn agent(&mut self, node: &str) -> Result<&mut Agent> {
+        let agent = self.agents.get_mut(node);
+        agent.with_context(|| format!("{node} has no agent"))
+    }
+
+    /// Starts the agent of a node again, as its kubelet does when it has ended.
+    pub fn restart_agent(&mut self, node: &str) -> Result<()> {
+        task::block_in_place(|| {
+            self.agents.remove(node);
+            let kubelet = self.driver.kubelet(node).context("there is no such node")?;
+            let home = agent_home(&self.directory, node);
+            let agent = Agent::start(kubelet, &home, Some(&self.agents_kubeconfig))?;
+            self.agents.insert(node.into(), agent);
+            Ok(())
+        })
+    }
+}
+
+fn agent_home(directory: &TempDir, node: &str) -> PathBuf {
+    directory.path().join(node).join("agent")
 }
 
 fn plugins(directory: &TempDir) -> PathBuf {
     directory.path().join("plugins")
 }
 
-/// Of the public cloud's names.
+/// Who signed what the public cloud's names lead to.
 fn trusted(directory: &TempDir) -> PathBuf {
     directory.path().join("authorities.pem")
 }

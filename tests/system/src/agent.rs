@@ -41,6 +41,7 @@ impl Agent {
             .arg(directory.join("journal"))
             .arg("--socket")
             .arg(directory.join("agent.sock"))
+            .env("STILLPOINT_ACCEPT", "velero/velero,velero/stillpoint-gate")
             // It is of no cluster, even where this runs in a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
             .args(kubeconfig.map(|_| "--listen=127.0.0.1:0"))

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 use stillpoint_lab::{
     Lab, NewDisk, ResourceId, Settings, Sku,
@@ -14,6 +13,7 @@ use stillpoint_lab::{
 };
 
 use crate::{
+    arm::Arm,
     programs,
     rig::{NAME, ZONE},
 };
@@ -110,41 +110,8 @@ impl Cloud {
 
     /// A PUT as another program makes it, such as the stock plugin; its status and body.
     pub async fn put(&self, id: &ResourceId, body: &Value) -> Result<(u16, Value)> {
-        let ca = reqwest::Certificate::from_pem(self.lab.ca_pem().as_bytes())?;
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = reqwest::Client::builder().tls_certs_only([ca]).build()?;
-        let file = self.lab.credentials_file();
-        let variable = |name: &str| {
-            let value = file.lines().find_map(|line| line.strip_prefix(name));
-            value.unwrap_or_default().trim_start_matches('=').to_owned()
-        };
-        let endpoint = self.lab.endpoint();
-        let login = client
-            .post(format!(
-                "{endpoint}/{}/oauth2/v2.0/token",
-                variable("AZURE_TENANT_ID")
-            ))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!(
-                "grant_type=client_credentials&client_id={}&client_secret={}&scope={endpoint}/.default",
-                variable("AZURE_CLIENT_ID"),
-                variable("AZURE_CLIENT_SECRET"),
-            ));
-        let token: Value = serde_json::from_str(&login.send().await?.text().await?)?;
-        let token = token["access_token"].as_str();
-        let answer = client
-            .request(
-                Method::PUT,
-                format!("{endpoint}{id}?api-version=2024-03-02"),
-            )
-            .bearer_auth(token.context("the lab gave no token")?)
-            .header("content-type", "application/json")
-            .body(body.to_string())
-            .send()
-            .await?;
-        let status = answer.status().as_u16();
-        let text = answer.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        let answer = Arm::login(&self.lab).await?.put(id, body).await?;
+        Ok((answer.status, answer.body))
     }
 
     /// A snapshot as the stock plugin leaves one: with Velero's tags and none of ours.

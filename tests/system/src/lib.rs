@@ -2,6 +2,7 @@
 //! them, the agent and the plugin as processes, and a look at what the snapshots hold.
 
 pub mod agent;
+pub mod arm;
 pub mod bench;
 pub mod blob;
 pub mod cloud;

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// The plugin that Velero runs.
 pub const PLUGIN: &str = "velero-plugin-stillpoint";
+/// The admission webhook.
+pub const GATE: &str = "stillpoint-gate";
 /// The node agent.
 pub const AGENT: &str = "stillpoint-agent";
 
@@ -28,11 +30,20 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 /// The stock Azure plugin, which is no part of this tree: the one that `STOCK_PLUGIN` names, if it does.
 pub fn stock_plugin() -> Result<Option<PathBuf>> {
-    let named = env::var_os("STOCK_PLUGIN").filter(|path| !path.is_empty());
+    foreign("STOCK_PLUGIN")
+}
+
+/// azuredisk-csi-driver, v1.34 or newer, no part of it either: `AZUREDISK_PLUGIN`.
+pub fn azure_disk() -> Result<Option<PathBuf>> {
+    foreign("AZUREDISK_PLUGIN")
+}
+
+fn foreign(variable: &str) -> Result<Option<PathBuf>> {
+    let named = env::var_os(variable).filter(|path| !path.is_empty());
     let program = named.map(PathBuf::from);
     if let Some(program) = &program {
         let shown = program.display();
-        ensure!(program.exists(), "STOCK_PLUGIN={shown}: no such file");
+        ensure!(program.exists(), "{variable}={shown}: no such file");
     }
     Ok(program)
 }

@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
 use crate::{
-    model::DiskId,
+    model::{DiskId, VolumeId},
     ports::{Hold, Holder, VolumeHold},
 };
 
@@ -272,8 +272,8 @@ fn listen(agent: &FakeAgent, path: &PathBuf) -> JoinHandle<()> {
     })
 }
 
-fn disk(name: &str) -> DiskId {
-    DiskId::new(crate::snapshot::fake::group(), name)
+fn disk(name: &str) -> VolumeId {
+    DiskId::new(crate::snapshot::fake::group(), name).into()
 }
 
 const LIMIT: Duration = Duration::from_secs(10);

@@ -97,7 +97,7 @@ impl Drop for Node {
 /// What Kubernetes says.
 #[derive(Default)]
 struct Cluster {
-    nodes: Mutex<HashMap<DiskId, Vec<String>>>,
+    nodes: Mutex<HashMap<VolumeId, Vec<String>>>,
     agents: Mutex<HashMap<String, AgentAddress>>,
     /// What a second look at a Lease shows.
     renewed: Mutex<HashMap<String, AgentAddress>>,
@@ -128,13 +128,13 @@ impl Cluster {
 
 #[async_trait]
 impl Directory for Cluster {
-    async fn nodes(&self, volume: &DiskId) -> Result<Nodes, String> {
+    async fn nodes(&self, volume: &VolumeId) -> Result<Nodes, String> {
         let names = self.nodes.lock().unwrap().get(volume).cloned();
-        let names = names.ok_or("no PV of the cluster is this disk")?;
+        let names = names.ok_or("no PV of the cluster is this volume")?;
         Ok(Nodes { names, stale: None })
     }
 
-    fn nodes_now(&self, volume: &DiskId) -> Vec<String> {
+    fn nodes_now(&self, volume: &VolumeId) -> Vec<String> {
         let nodes = self.nodes.lock().unwrap();
         nodes.get(volume).cloned().unwrap_or_default()
     }

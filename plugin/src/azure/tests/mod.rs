@@ -51,7 +51,7 @@ pub(super) fn location(lab: &Lab) -> Settings {
 
 impl Bench {
     pub(super) fn group(&self) -> ResourceGroup {
-        self.client.environment().snapshots.clone()
+        self.client.environment().cluster.clone().unwrap()
     }
 
     pub(super) fn disk(&self, name: &str) -> DiskId {

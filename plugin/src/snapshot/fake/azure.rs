@@ -27,6 +27,11 @@ pub(super) fn accept(state: &mut State, spec: &SnapshotSpec, fixing: Duration, f
         spec.tags["stillpoint-consistency"], "crash",
         "the PUT understates"
     );
+    place(state, spec, fixing, frozen);
+}
+
+/// A PUT is accepted, ours or another program's.
+fn place(state: &mut State, spec: &SnapshotSpec, fixing: Duration, frozen: bool) {
     assert!(spec.id.name.len() <= 80 && spec.tags.len() <= 50);
     assert!(
         !state.snapshots.contains_key(&spec.id),
@@ -61,6 +66,22 @@ pub(super) fn accept(state: &mut State, spec: &SnapshotSpec, fixing: Duration, f
         tags: spec.tags.clone(),
     };
     state.snapshots.insert(spec.id.clone(), snapshot);
+}
+
+impl World {
+    /// Another program's PUT, accepted. Whether the disk's filesystem stood still.
+    pub(crate) fn foreign_put(&self, spec: &SnapshotSpec, fixing: Duration) -> bool {
+        let source = spec.source.clone().into();
+        let frozen = self.node.lock().unwrap().is_frozen(&source);
+        place(&mut self.lock(), spec, fixing, frozen);
+        frozen
+    }
+
+    /// The same; its operation will fail.
+    pub(crate) fn foreign_put_that_fails(&self, spec: &SnapshotSpec) {
+        place(&mut self.lock(), spec, FIXING, false);
+        self.lock().fails.push(spec.id.clone());
+    }
 }
 
 fn answer(
@@ -156,7 +177,11 @@ impl Azure for World {
     }
 
     async fn cut(&self, _permit: &CutPermit, spec: &SnapshotSpec) -> Result<(), AzureError> {
-        let frozen = self.node.lock().unwrap().is_frozen(&spec.source);
+        let frozen = self
+            .node
+            .lock()
+            .unwrap()
+            .is_frozen(&spec.source.clone().into());
         let put = {
             let mut state = self.lock();
             state.calls.push("cut");
@@ -232,7 +257,7 @@ impl Azure for World {
             .snapshots
             .get(id)
             .and_then(|one| one.source.clone());
-        let frozen = source.is_some_and(|disk| self.node.lock().unwrap().is_frozen(&disk));
+        let frozen = source.is_some_and(|disk| self.node.lock().unwrap().is_frozen(&disk.into()));
         assert!(!frozen, "nothing is deleted while its disk is frozen");
         sleep(Duration::from_millis(50)).await;
         let mut state = self.lock();

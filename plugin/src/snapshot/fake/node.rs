@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::World;
 use crate::{
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, HoldEnd, Holder, HolderError, Refusal, VolumeHold},
 };
 
@@ -20,11 +20,11 @@ use crate::{
 pub(crate) struct Node {
     /// Holds that last.
     pub(crate) frozen: usize,
-    still: Vec<DiskId>,
+    still: Vec<VolumeId>,
     /// How many more nodes the volumes are on, all with agents that hold them.
     pub(crate) more: usize,
     /// Volumes that are not frozen, and why.
-    pub(crate) refuses: HashMap<DiskId, Refusal>,
+    pub(crate) refuses: HashMap<VolumeId, Refusal>,
     /// No agent answers.
     pub(crate) down: bool,
     /// The hold is lost after that time, whatever its limit.
@@ -35,13 +35,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(super) fn is_frozen(&self, disk: &DiskId) -> bool {
-        self.still.contains(disk)
+    pub(super) fn is_frozen(&self, volume: &VolumeId) -> bool {
+        self.still.contains(volume)
     }
 
-    fn thaw(&mut self, disks: &[DiskId]) {
+    fn thaw(&mut self, volumes: &[VolumeId]) {
         self.frozen -= 1;
-        self.still.retain(|disk| !disks.contains(disk));
+        self.still.retain(|volume| !volumes.contains(volume));
     }
 }
 
@@ -50,7 +50,7 @@ impl Holder for World {
     async fn hold(
         &self,
         _hold: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> Result<Box<dyn Hold>, HolderError> {
         sleep(Duration::from_millis(10)).await;
@@ -63,7 +63,7 @@ impl Holder for World {
                 message: "connection refused".to_owned(),
             });
         }
-        let outcome = |disk: &DiskId| match node.refuses.get(disk) {
+        let outcome = |volume: &VolumeId| match node.refuses.get(volume) {
             Some(refusal) => VolumeHold::Refused(refusal.clone()),
             None => VolumeHold::Frozen {
                 filesystem: "ext4".to_owned(),
@@ -72,12 +72,12 @@ impl Holder for World {
         };
         let outcomes: Vec<_> = volumes.iter().map(outcome).collect();
         let frozen =
-            |(_, outcome): &(&DiskId, &VolumeHold)| matches!(outcome, VolumeHold::Frozen { .. });
-        let still: Vec<DiskId> = volumes
+            |(_, outcome): &(&VolumeId, &VolumeHold)| matches!(outcome, VolumeHold::Frozen { .. });
+        let still: Vec<VolumeId> = volumes
             .iter()
             .zip(&outcomes)
             .filter(frozen)
-            .map(|(disk, _)| disk.clone())
+            .map(|(volume, _)| volume.clone())
             .collect();
         node.frozen += 1;
         node.still.extend(still.clone());
@@ -97,7 +97,7 @@ impl Holder for World {
 struct FakeHold {
     node: Arc<Mutex<Node>>,
     outcomes: Vec<VolumeHold>,
-    still: Vec<DiskId>,
+    still: Vec<VolumeId>,
     since: Instant,
     until: Instant,
     thawed: bool,

@@ -66,7 +66,7 @@ fn refuse(world: &World, name: &str, not_mounted: bool) {
         .lock()
         .unwrap()
         .refuses
-        .insert(disk_id(name), refusal);
+        .insert(disk_id(name).into(), refusal);
 }
 
 fn detached(name: &str) -> crate::model::Disk {

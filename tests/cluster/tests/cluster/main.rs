@@ -4,6 +4,7 @@
 
 mod api;
 mod nodes;
+mod snapshots;
 mod velero;
 
 /// The end of a test that cannot run here, said loudly.

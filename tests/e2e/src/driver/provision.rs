@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::{
+    api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Error,
     api::{DeleteParams, ListParams, PostParams},
@@ -19,8 +22,9 @@ impl State {
     /// A disk for each claim whose pod has got a node.
     pub(super) async fn provision(&self) -> Result<()> {
         let claims: Api<PersistentVolumeClaim> = Api::all(self.client.clone());
+        let mut first = Ok(());
         for claim in claims.list(&ListParams::default()).await? {
-            let annotations = claim.metadata.annotations.unwrap_or_default();
+            let annotations = claim.metadata.annotations.clone().unwrap_or_default();
             let spec = claim.spec.unwrap_or_default();
             let ours = annotations.get("volume.kubernetes.io/storage-provisioner");
             let node = annotations.get("volume.kubernetes.io/selected-node");
@@ -29,60 +33,76 @@ impl State {
             else {
                 continue;
             };
-            let node = self.nodes.get(node).context("a node that is none")?;
-            let uid = claim.metadata.uid.unwrap_or_default();
-            let (namespace, name) = (claim.metadata.namespace, claim.metadata.name);
-            let pv = format!("pvc-{uid}");
-            let reference = json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "namespace": namespace, "name": name, "uid": uid,
-            });
-            let tags = [
-                ("k8s-azure-created-by", Some("kubernetes-azure-dd".into())),
-                ("kubernetes.io-created-for-pv-name", Some(pv.clone())),
-                ("kubernetes.io-created-for-pvc-name", name.clone()),
-                ("kubernetes.io-created-for-pvc-namespace", namespace.clone()),
-            ];
-            let tags = tags.map(|(key, value)| (key.into(), value.unwrap_or_default()));
-            let disk = self.disk(&pv, &node.zone, tags.into())?;
-            let volume = json!({
-                "apiVersion": "v1", "kind": "PersistentVolume",
-                "metadata": {
-                    "name": pv,
-                    "annotations": { "pv.kubernetes.io/provisioned-by": NAME },
-                    "labels": { "topology.kubernetes.io/zone": node.zone, "topology.kubernetes.io/region": "westeurope" },
-                },
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"],
-                    "capacity": { "storage": "1Gi" },
-                    "claimRef": reference,
-                    "csi": {
-                        "driver": NAME,
-                        "fsType": "ext4",
-                        "volumeHandle": disk.to_string(),
-                        "volumeAttributes": {
-                            "csi.storage.k8s.io/pv/name": pv,
-                            "csi.storage.k8s.io/pvc/name": name,
-                            "csi.storage.k8s.io/pvc/namespace": namespace,
-                            "requestedsizegib": "1",
-                            "skuName": "Premium_LRS",
-                        },
+            let provisioned = self.claim(node, claim.metadata, spec).await;
+            first = first.and(provisioned);
+        }
+        first
+    }
+
+    /// A disk for that claim, which has got that node.
+    async fn claim(
+        &self,
+        node: &str,
+        claim: ObjectMeta,
+        spec: PersistentVolumeClaimSpec,
+    ) -> Result<()> {
+        let node = self.nodes.get(node).context("a node that is none")?;
+        let uid = claim.uid.unwrap_or_default();
+        let namespace = claim.namespace.unwrap_or_default();
+        let name = claim.name.unwrap_or_default();
+        let pv = format!("pvc-{uid}");
+        let reference = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "namespace": namespace, "name": name, "uid": uid,
+        });
+        let tags = [
+            ("k8s-azure-created-by", "kubernetes-azure-dd".into()),
+            ("kubernetes.io-created-for-pv-name", pv.clone()),
+            ("kubernetes.io-created-for-pvc-name", name.clone()),
+            ("kubernetes.io-created-for-pvc-namespace", namespace.clone()),
+        ];
+        let tags = tags.map(|(key, value)| (key.into(), value)).into();
+        let disk = match &spec.data_source {
+            Some(source) => self.copy(source, &namespace, &pv, &node.zone, tags).await?,
+            None => self.disk(&pv, &node.zone, tags)?,
+        };
+        let volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {
+                "name": pv,
+                "annotations": { "pv.kubernetes.io/provisioned-by": NAME },
+                "labels": { "topology.kubernetes.io/zone": node.zone, "topology.kubernetes.io/region": "westeurope" },
+            },
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": { "storage": "1Gi" },
+                "claimRef": reference,
+                "csi": {
+                    "driver": NAME,
+                    "fsType": "ext4",
+                    "volumeHandle": disk.to_string(),
+                    "volumeAttributes": {
+                        "csi.storage.k8s.io/pv/name": pv,
+                        "csi.storage.k8s.io/pvc/name": name,
+                        "csi.storage.k8s.io/pvc/namespace": namespace,
+                        "requestedsizegib": "1",
+                        "skuName": "Premium_LRS",
                     },
-                    "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [{
-                        "key": "topology.disk.csi.azure.com/zone", "operator": "In", "values": [node.zone],
-                    }] }] } },
-                    "persistentVolumeReclaimPolicy": "Delete",
-                    "storageClassName": spec.storage_class_name,
-                    "volumeMode": "Filesystem",
                 },
-            });
-            let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
-            let volume = serde_json::from_value(volume)?;
-            match volumes.create(&PostParams::default(), &volume).await {
-                // Kubernetes has not bound it yet.
-                Err(Error::Api(status)) if status.code == 409 => {}
-                made => drop(made?),
-            }
+                "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [{
+                    "key": "topology.disk.csi.azure.com/zone", "operator": "In", "values": [node.zone],
+                }] }] } },
+                "persistentVolumeReclaimPolicy": "Delete",
+                "storageClassName": spec.storage_class_name,
+                "volumeMode": "Filesystem",
+            },
+        });
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let volume = serde_json::from_value(volume)?;
+        match volumes.create(&PostParams::default(), &volume).await {
+            // Kubernetes has not bound it yet.
+            Err(Error::Api(status)) if status.code == 409 => {}
+            made => drop(made?),
         }
         Ok(())
     }

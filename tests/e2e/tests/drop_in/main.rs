@@ -5,8 +5,7 @@
 
 mod life;
 
-use stillpoint_e2e::{Plugin, World};
-use stillpoint_system::namespace;
+use stillpoint_e2e::{Plugin, World, public_cloud};
 
 /// The stock plugin knows the public cloud only, so that this happens in a namespace where its names lead to the lab.
 #[test]
@@ -20,15 +19,6 @@ fn a_backup_of_the_stock_plugin_is_restored_and_deleted_under_its_name() {
         eprintln!("SKIPPED: {why}");
         return;
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    if namespace::is_inside() {
-        let namespace = namespace::prepare().unwrap();
-        runtime.block_on(life::run(&namespace, &stock)).unwrap();
-        return;
-    }
-    // In there nothing can be fetched.
-    runtime.block_on(stillpoint_cluster::build()).unwrap();
-    let mut again = namespace::command().unwrap();
-    let status = again.args(["--exact", NAME, "--nocapture"]).status();
-    assert!(status.unwrap().success(), "it failed in there");
+    let test = public_cloud::run(NAME, async |namespace| life::run(namespace, &stock).await);
+    test.unwrap();
 }

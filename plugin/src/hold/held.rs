@@ -1,17 +1,17 @@
-//! A hold as a cut sees it: whether each volume stands still, and how that ended.
+//! Whether each volume of a hold stands still, and how that ended.
 
 use std::future::pending;
 
 use crate::{
     config::FreezeMode,
-    model::DiskId,
+    model::VolumeId,
     ports::{Hold, HoldEnd, Holder, HolderError, VolumeHold},
 };
 use std::time::Duration;
 
-/// How a volume is when the PUT is sent.
+/// How a volume is when its snapshot is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// Frozen.
     Still {
         filesystem: String,
@@ -26,24 +26,29 @@ pub(super) enum Standing {
 }
 
 /// A hold, or none. Dropping it lets go.
-pub(super) struct Held {
+pub(crate) struct Held {
     hold: Option<Box<dyn Hold>>,
     ends: Vec<HoldEnd>,
 }
 
 impl Held {
+    /// Nothing is held.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            hold: None,
+            ends: Vec::new(),
+        }
+    }
+
     /// Tries to hold the volumes. Without any that stands still there is no hold.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         holder: &dyn Holder,
         mode: FreezeMode,
         id: &str,
-        volumes: &[DiskId],
+        volumes: &[VolumeId],
         limit: Duration,
     ) -> (Self, Vec<Standing>) {
-        let mut held = Self {
-            hold: None,
-            ends: Vec::new(),
-        };
+        let mut held = Self::nothing();
         let moving = |reason: String| {
             volumes
                 .iter()
@@ -75,26 +80,26 @@ impl Held {
     }
 
     /// Returns when the hold is over without our doing; never if there is none.
-    pub(super) async fn lost(&mut self) {
+    pub(crate) async fn lost(&mut self) {
         match &mut self.hold {
             Some(hold) => hold.lost().await,
             None => pending().await,
         }
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.hold.is_some()
     }
 
     /// Thaws, if that has not been done.
-    pub(super) async fn release(&mut self) {
+    pub(crate) async fn release(&mut self) {
         if let Some(hold) = self.hold.take() {
             self.ends = hold.release().await;
         }
     }
 
     /// How the hold of the volume at that place ended; `None` if it was not held.
-    pub(super) fn end(&self, place: usize) -> Option<&HoldEnd> {
+    pub(crate) fn end(&self, place: usize) -> Option<&HoldEnd> {
         self.ends.get(place)
     }
 }

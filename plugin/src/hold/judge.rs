@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::held::Standing;
+use super::Standing;
 use crate::{
     model::{Consistency, Disk, Worth},
     ports::HoldEnd,
@@ -10,7 +10,7 @@ use crate::{
 
 /// Whether the disk was attached nowhere while it was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Attachment {
+pub(crate) enum Attachment {
     /// Attached, as far as was looked.
     Attached,
     /// Attached nowhere, before and after.
@@ -19,26 +19,22 @@ pub(super) enum Attachment {
     Changed(String),
 }
 
-pub(super) fn judge(
-    disk: &Disk,
+/// `machines`: to how many the disk is attached, as far as Azure was asked.
+pub(crate) fn judge(
+    machines: usize,
     standing: &Standing,
     end: Option<&HoldEnd>,
     attachment: &Attachment,
 ) -> Worth {
     let frozen = end.map_or(Duration::ZERO, |end| end.frozen);
     let (consistency, reason) = match (standing, end.map(|end| &end.held), attachment) {
-        (Standing::Still { nodes, .. }, Some(Ok(())), _)
-            if disk.attached_to.len() > nodes.len() =>
-        {
-            (
-                Consistency::Crash,
-                format!(
-                    "attached to {} machines, and only {} of them held it",
-                    disk.attached_to.len(),
-                    nodes.len()
-                ),
-            )
-        }
+        (Standing::Still { nodes, .. }, Some(Ok(())), _) if machines > nodes.len() => (
+            Consistency::Crash,
+            format!(
+                "attached to {machines} machines, and only {} of them held it",
+                nodes.len()
+            ),
+        ),
         (Standing::Still { .. }, Some(Ok(())), Attachment::Changed(change)) => (
             Consistency::Crash,
             format!("frozen, but not wherever it was attached: {change}"),
@@ -77,7 +73,7 @@ pub(super) fn judge(
 }
 
 /// What a second look at a disk says.
-pub(super) fn attachment(before: &Disk, after: &Disk) -> Attachment {
+pub(crate) fn attachment(before: &Disk, after: &Disk) -> Attachment {
     let is_new = |machine: &String| {
         let known = before.attached_to.iter();
         !known

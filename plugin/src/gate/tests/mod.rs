@@ -1,0 +1,6 @@
+//! Every way an attempt can go, each ending with: nothing frozen, and a verdict that does not say too much.
+
+mod answers;
+mod endings;
+mod requests;
+mod scene;
