@@ -9,6 +9,7 @@
 //! Before the first Init with `agent: auto` nothing of it exists. Nothing here lies between a freeze and its thaw.
 
 mod attachment;
+mod backups;
 mod connect;
 mod follow;
 mod lease;
@@ -33,8 +34,8 @@ use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    attachment::Attachment, connect::Connection, lease::Leases, pod::Pods, store::Store,
-    token::Tokens, volume::Volume,
+    attachment::Attachment, backups::Backups, connect::Connection, lease::Leases, pod::Pods,
+    store::Store, token::Tokens, volume::Volume,
 };
 use crate::config::ServiceAccount;
 
@@ -57,6 +58,7 @@ struct Cluster {
     volumes: Arc<Store<Volume>>,
     attachments: Arc<Store<Attachment>>,
     leases: Leases,
+    backups: Backups,
     pods: Pods,
     own_account: Option<ServiceAccount>,
     tokens: Mutex<HashMap<ServiceAccount, Arc<Tokens>>>,
@@ -97,6 +99,7 @@ impl Cluster {
     fn begin(connection: Connection) -> Arc<Self> {
         let Connection {
             client,
+            home,
             namespace,
             account,
         } = connection;
@@ -112,6 +115,7 @@ impl Cluster {
         ));
         Arc::new(Self {
             leases: Leases::new(client.clone(), namespace),
+            backups: Backups::new(client.clone(), &home),
             pods: Pods::new(client.clone()),
             client,
             volumes,
