@@ -46,14 +46,16 @@ impl<T: Clone> Store<T> {
     /// Waits until there is something to look at. Tells why it may not be so any more, if it may not.
     pub(super) async fn current(&self) -> Result<Option<String>, String> {
         let mut state = self.state.subscribe();
+        // Not kept: it would hold the state locked, and with a writer in between the next look would wait for ever.
         let listed = timeout_at(
             self.begun + FIRST_LIST,
             state.wait_for(|state| state.listed),
         )
-        .await;
+        .await
+        .is_ok();
         let seen = self.state.borrow();
         let (what, deaf) = (self.what, seen.deaf.as_ref());
-        if listed.is_err() {
+        if !listed {
             let reason = deaf.map_or("no answer yet", |(_, reason)| reason);
             return Err(format!("the {what} of the cluster are not known: {reason}"));
         }

@@ -95,8 +95,8 @@ pub(crate) async fn node(cluster: &Cluster, name: &str, zone: &str) -> Result<()
     Ok(())
 }
 
-/// Credentials and locations. Disks are frozen where their node has an agent, or no snapshot is taken.
-pub(crate) async fn locations(
+/// Credentials, and where backups go.
+pub(crate) async fn backup_location(
     cluster: &Cluster,
     lab: &Lab,
     azurite: &Azurite,
@@ -138,10 +138,10 @@ pub(crate) async fn locations(
             },
         }))
         .await?;
-    snapshot_location(cluster, lab, &[]).await
+    Ok(())
 }
 
-/// The VolumeSnapshotLocation, with `more` in its config.
+/// The VolumeSnapshotLocation, with `more` in its config. Without it, disks are frozen or no snapshot is taken.
 pub(crate) async fn snapshot_location(
     cluster: &Cluster,
     lab: &Lab,

@@ -3,9 +3,13 @@
 //!
 //! Simulated are Azure's resource manager (the lab) and the disks' CSI driver ([`driver`]); all else is the real program.
 
+mod backup;
 pub mod driver;
+mod events;
 mod install;
+pub mod pods;
 pub mod postgres;
+mod snapshots;
 pub mod world;
 
 pub use world::{Options, World};

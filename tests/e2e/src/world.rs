@@ -22,6 +22,7 @@ use stillpoint_system::{
     programs,
 };
 use tempfile::TempDir;
+use tokio::task;
 
 use crate::{
     driver::{Driver, Node},
@@ -41,6 +42,8 @@ pub struct Options {
     pub lab: Settings,
     /// More flags of Velero's server.
     pub flags: Vec<String>,
+    /// In the config of the VolumeSnapshotLocation, besides what leads to Azure.
+    pub location: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Options {
@@ -51,6 +54,7 @@ impl Default for Options {
         Self {
             lab,
             flags: Vec::new(),
+            location: Vec::new(),
         }
     }
 }
@@ -62,6 +66,8 @@ pub struct World {
     /// Stands in for the disks' CSI driver.
     pub driver: Driver,
     agents: BTreeMap<String, Agent>,
+    /// Who the agents are.
+    agents_kubeconfig: PathBuf,
     azurite: Azurite,
     /// Kubernetes.
     pub cluster: Cluster,
@@ -112,7 +118,7 @@ impl World {
             install::node(&cluster, &name, zone).await?;
             let home = directory.path().join(&name);
             let kubelet = Kubelet::of(&name, &home.join("kubelet"))?;
-            let agent = Agent::start(&kubelet, &home.join("agent"), Some(&kubeconfig))?;
+            let agent = Agent::start(&kubelet, &agent_home(&directory, &name), Some(&kubeconfig))?;
             agents.insert(name.clone(), agent);
             let zone = zone.into();
             nodes.insert(name, Node { zone, kubelet });
@@ -126,18 +132,20 @@ impl World {
         ensure!(installed.status.success(), "{installed:?}");
         let mut flags = vec!["--garbage-collection-frequency=1s".into()];
         flags.extend(options.flags);
-        let options = VeleroOptions {
+        let velero = VeleroOptions {
             plugins: Some(plugins),
             flags,
             variables: vec![("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into())],
             ..VeleroOptions::default()
         };
-        let velero = cluster.start_velero(options).await?;
-        install::locations(&cluster, &lab, &azurite, &account).await?;
+        let velero = cluster.start_velero(velero).await?;
+        install::backup_location(&cluster, &lab, &azurite, &account).await?;
+        install::snapshot_location(&cluster, &lab, &options.location).await?;
         let world = Self {
             velero,
             driver,
             agents,
+            agents_kubeconfig: kubeconfig,
             azurite,
             cluster,
             lab,
@@ -191,10 +199,32 @@ impl World {
         self.azurite.client()?.list(install::CONTAINER, "").await
     }
 
-    /// The zone for each zone on restore, `westeurope-1=westeurope-2,…`.
-    pub async fn map_zones(&self, mapping: &str) -> Result<()> {
-        install::snapshot_location(&self.cluster, &self.lab, &[("zoneMapping", mapping)])
+    /// Writes the VolumeSnapshotLocation anew, with this in its config besides. Velero may take a moment to see it.
+    pub async fn snapshot_location(&self, more: &[(&str, &str)]) -> Result<()> {
+        install::snapshot_location(&self.cluster, &self.lab, more)
             .await
             .context("the VolumeSnapshotLocation")
     }
+
+    /// The agent of a node.
+    pub fn agent(&mut self, node: &str) -> Result<&mut Agent> {
+        let agent = self.agents.get_mut(node);
+        agent.with_context(|| format!("{node} has no agent"))
+    }
+
+    /// Starts the agent of a node again, as its kubelet does when it has ended.
+    pub fn restart_agent(&mut self, node: &str) -> Result<()> {
+        task::block_in_place(|| {
+            self.agents.remove(node);
+            let kubelet = self.driver.kubelet(node).context("there is no such node")?;
+            let home = agent_home(&self.directory, node);
+            let agent = Agent::start(kubelet, &home, Some(&self.agents_kubeconfig))?;
+            self.agents.insert(node.into(), agent);
+            Ok(())
+        })
+    }
+}
+
+fn agent_home(directory: &TempDir, node: &str) -> PathBuf {
+    directory.path().join(node).join("agent")
 }
