@@ -1,6 +1,6 @@
 //! What the use cases need of the world: Azure, something that holds filesystems frozen, and the cluster's people.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 
@@ -231,6 +231,17 @@ pub trait Owners: Send + Sync {
 
     /// Tells them, in the background. Never fails.
     fn tell(&self, volume: &VolumeId, news: News);
+}
+
+/// What Velero has written down of its backups.
+#[async_trait]
+pub trait Backups: Send + Sync {
+    /// The UID of the backup of that name. Bounded in time; `None` if nobody can tell.
+    async fn uid(&self, name: &str) -> Option<String>;
+
+    /// The UIDs of those that Velero gave up in their middle: it wrote down none of their snapshots, and never will.
+    /// An error is the reason, for a person.
+    async fn given_up(&self) -> Result<HashSet<String>, String>;
 }
 
 /// What became of a snapshot.

@@ -9,9 +9,9 @@ use crate::{
     agent::{NodeAgents, UnixAgent},
     azure::{self, ConnectError},
     config::{self, AgentChoice, ConfigError, Settings},
-    kubernetes::Kubernetes,
+    kubernetes::{Kubernetes, View},
     model::ResourceGroup,
-    ports::{Azure, Holder, Owners},
+    ports::{Azure, Backups, Holder, Owners},
     pv::{self, PvError},
     restore::{self, Memory, RestoreError, Restores, SetVolumeError},
     snapshot::{Process, SnapshotError, Snapshots, Volume},
@@ -26,8 +26,8 @@ pub struct AzureLocations {
     nodes: Mutex<Vec<(AgentChoice, Node)>>,
 }
 
-/// What freezes for a location, and whom it tells.
-type Node = (Arc<dyn Holder>, Option<Arc<dyn Owners>>);
+/// What freezes for a location, and who else is asked and told.
+type Node = (Arc<dyn Holder>, Option<Arc<View>>);
 
 /// An open location.
 pub struct AzureLocation {
@@ -124,14 +124,15 @@ impl Open for AzureLocations {
             .clone()
             .or_else(|| target(&settings));
         let cluster = cluster.ok_or(LocationError::NoCluster)?;
-        let (holder, owners) = self.node(&settings.agent);
+        let (holder, cluster_view) = self.node(&settings.agent);
         let location = Arc::new(config::Location::new(settings, cluster));
         let azure: Arc<dyn Azure> = Arc::new(client);
         let snapshots = Snapshots::new(
             location.clone(),
             azure.clone(),
             holder,
-            owners,
+            cluster_view.clone().map(|view| view as Arc<dyn Owners>),
+            cluster_view.map(|view| view as Arc<dyn Backups>),
             self.process.clone(),
         );
         snapshots.sweep_in_background();

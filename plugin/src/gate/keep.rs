@@ -259,6 +259,7 @@ impl Keeper {
             hold: &verdict.hold,
             disk: &sight.disk,
             backup: &snapshot.tags,
+            backup_uid: None,
             location: &Default::default(),
         };
         sight.tag(sources.complete(&verdict.worth)).await;

@@ -51,10 +51,10 @@ pub(super) enum ConnectError {
 /// A way to the API.
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// Velero's namespace.
+    pub(super) home: String,
     /// Of the agents' Leases.
     pub(super) namespace: String,
-    /// This pod's, if we are in one.
-    pub(super) home: Option<String>,
     /// Ours, if we are in a pod.
     pub(super) account: Option<ServiceAccount>,
 }
@@ -84,13 +84,12 @@ impl Connection {
         config.read_timeout = Some(SILENCE);
         // Each call has its own limit, and its own way to try again.
         config.default_retry = false;
+        let home = home.unwrap_or_else(|| NAMESPACE.to_owned());
         let named = env::var(NAMESPACE_VARIABLE).ok();
         let named = named.filter(|namespace| !namespace.is_empty());
         Ok(Self {
             client: Client::try_from(config)?,
-            namespace: named
-                .or_else(|| home.clone())
-                .unwrap_or_else(|| NAMESPACE.to_owned()),
+            namespace: named.unwrap_or_else(|| home.clone()),
             home,
             account,
         })

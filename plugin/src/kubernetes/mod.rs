@@ -9,6 +9,7 @@
 //! Before the first Init with `agent: auto` nothing of it exists. Nothing here lies between a freeze and its thaw.
 
 mod attachment;
+mod backups;
 mod connect;
 mod follow;
 mod lease;
@@ -35,8 +36,8 @@ use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    attachment::Attachment, connect::Connection, lease::Leases, pod::Pods, store::Store,
-    token::Tokens, volume::Volume,
+    attachment::Attachment, backups::Backups, connect::Connection, lease::Leases, pod::Pods,
+    store::Store, token::Tokens, volume::Volume,
 };
 use crate::config::ServiceAccount;
 
@@ -61,6 +62,7 @@ struct Cluster {
     volumes: Arc<Store<Volume>>,
     attachments: Arc<Store<Attachment>>,
     leases: Leases,
+    backups: Backups,
     pods: Pods,
     own_account: Option<ServiceAccount>,
     tokens: Mutex<HashMap<ServiceAccount, Arc<Tokens>>>,
@@ -109,6 +111,7 @@ impl Cluster {
     fn begin(connection: Connection) -> Arc<Self> {
         let Connection {
             client,
+            home,
             namespace,
             account,
             ..
@@ -125,6 +128,7 @@ impl Cluster {
         ));
         Arc::new(Self {
             leases: Leases::new(client.clone(), namespace),
+            backups: Backups::new(client.clone(), &home),
             pods: Pods::new(client.clone()),
             client,
             volumes,

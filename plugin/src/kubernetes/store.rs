@@ -54,12 +54,14 @@ impl<T: Clone> Store<T> {
     /// Waits until there is something to look at. Tells why it may not be so any more, if it may not.
     pub(super) async fn current(&self) -> Result<Option<String>, String> {
         let mut state = self.state.subscribe();
+        // Not kept: it would hold the state locked, and with a writer in between the next look would wait for ever.
         let listed = timeout_at(
             self.begun + FIRST_LIST,
             state.wait_for(|state| state.listed),
         )
-        .await;
-        if listed.is_err() {
+        .await
+        .is_ok();
+        if !listed {
             self.listed()?;
         }
         let seen = self.state.borrow();

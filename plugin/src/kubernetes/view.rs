@@ -1,6 +1,6 @@
 //! The cluster as one location sees it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -15,7 +15,7 @@ use crate::{
     agent::{AgentAddress, Directory, Nodes, Token},
     config::{FreezeMode, ServiceAccount},
     model::VolumeId,
-    ports::{News, Owners},
+    ports::{Backups, News, Owners},
 };
 
 /// The cluster, asked as one account.
@@ -159,5 +159,24 @@ impl Owners for View {
                 news::tell(cluster.client.clone(), &claim, &news).await;
             }
         });
+    }
+}
+
+#[async_trait]
+impl Backups for View {
+    async fn uid(&self, name: &str) -> Option<String> {
+        let unknown = |reason: String| {
+            tracing::info!(
+                backup = name,
+                reason,
+                "the Backup cannot be read; if it is given up, its snapshots stay"
+            );
+        };
+        let cluster = self.kubernetes.cluster().await.map_err(unknown).ok()?;
+        cluster.backups.uid(name).await.map_err(unknown).ok()?
+    }
+
+    async fn given_up(&self) -> Result<HashSet<String>, String> {
+        self.kubernetes.cluster().await?.backups.given_up().await
     }
 }

@@ -16,11 +16,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{
-    PATIENCE,
-    connect::{Connection, NAMESPACE},
-    described,
-};
+use super::{PATIENCE, connect::Connection, described};
 use crate::gate::door::{Cluster, ClusterError, Material, Options, Stored, Trust};
 
 /// Of what the gate writes.
@@ -49,8 +45,7 @@ impl Webhook {
     pub async fn connect(kubeconfig: Option<&Path>, options: &Options) -> Result<Self, String> {
         let connection = Connection::new(kubeconfig).await;
         let connection = connection.map_err(|error| error.to_string())?;
-        let namespace = options.namespace.clone().or(connection.home);
-        let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
+        let namespace = options.namespace.clone().unwrap_or(connection.home);
         Ok(Self {
             secrets: Api::namespaced(connection.client.clone(), &namespace),
             configurations: Api::all(connection.client),

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use jiff::Timestamp;
-use tracing::{Event, Subscriber, span};
+use tracing::{Event, Level, Subscriber, span};
 use tracing_subscriber::{
     fmt::MakeWriter,
     layer::{Context, Layer},
@@ -59,10 +59,13 @@ where
         }
         let metadata = event.metadata();
         let target = metadata.target();
+        let mut level = *metadata.level();
         if !OWN.iter().any(|own| target.starts_with(own)) {
             own.insert("target", target.into());
+            // The greater is the less severe.
+            level = level.max(Level::INFO);
         }
-        let line = own.into_line(*metadata.level(), Timestamp::now());
+        let line = own.into_line(level, Timestamp::now());
         // In one call, so that lines stay whole. A host that is gone reads no more logs.
         let _ = self.writer.make_writer_for(metadata).write_all(&line);
     }

@@ -59,6 +59,7 @@ fn ours(properties: DiskProperties) -> Snapshot {
         hold: "h",
         disk: &disk,
         backup: &none,
+        backup_uid: None,
         location: &none,
     };
     Snapshot {

@@ -23,6 +23,9 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Velero's tag with the backup's name.
+const BACKUP: &str = "velero.io/backup";
+
 type Results = Vec<Result<Taken, SnapshotError>>;
 
 pub(super) async fn run(
@@ -76,17 +79,27 @@ async fn target(site: &Snapshots, volume: Volume, alone: bool) -> Result<Target,
         .recent(&id)
         .filter(|disk| alone && !disk.attached_to.is_empty() && !disk.is_shareable());
     let current = recent.is_none();
-    let disk = match recent {
-        Some(disk) => disk,
-        None => site.look_up(&id).await?,
+    let look_up = async {
+        match recent {
+            Some(disk) => Ok(disk),
+            None => site.look_up(&id).await,
+        }
     };
+    let (disk, backup_uid) = tokio::join!(look_up, backup_uid(site, &volume));
+    let disk = disk?;
     let incremental = incremental(site, &disk)?;
     Ok(Target {
         disk,
         current,
         incremental,
         backup: volume.tags,
+        backup_uid,
     })
+}
+
+async fn backup_uid(site: &Snapshots, volume: &Volume) -> Option<String> {
+    let name = volume.tags.get(BACKUP)?;
+    site.backups.as_ref()?.uid(name).await
 }
 
 /// Whether the snapshot is incremental: wherever Azure can, unless the location says no. PremiumV2 and Ultra have no

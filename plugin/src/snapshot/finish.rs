@@ -76,6 +76,7 @@ async fn complete(
         hold: &hold,
         disk,
         backup: &target.backup,
+        backup_uid: target.backup_uid.as_deref(),
         location: &site.location.settings.tags,
     };
     let tagged = site.azure.tag_snapshot(&id, sources.complete(&worth)).await;

@@ -39,7 +39,7 @@ pub use process::Process;
 use crate::{
     config::{FreezeMode, Location},
     model::{Disk, DiskId, Sku, SnapshotId, Worth},
-    ports::{Azure, Holder, News, Owners},
+    ports::{Azure, Backups, Holder, News, Owners},
 };
 
 /// The snapshots of one location.
@@ -49,6 +49,7 @@ pub struct Snapshots {
     azure: Arc<dyn Azure>,
     holder: Arc<dyn Holder>,
     owners: Option<Arc<dyn Owners>>,
+    backups: Option<Arc<dyn Backups>>,
     process: Arc<Process>,
 }
 
@@ -88,6 +89,7 @@ impl Snapshots {
         azure: Arc<dyn Azure>,
         holder: Arc<dyn Holder>,
         owners: Option<Arc<dyn Owners>>,
+        backups: Option<Arc<dyn Backups>>,
         process: Arc<Process>,
     ) -> Self {
         Self {
@@ -95,6 +97,7 @@ impl Snapshots {
             azure,
             holder,
             owners,
+            backups,
             process,
         }
     }

@@ -28,6 +28,7 @@ pub(super) struct Target {
     pub(super) current: bool,
     pub(super) incremental: bool,
     pub(super) backup: BTreeMap<String, String>,
+    pub(super) backup_uid: Option<String>,
 }
 
 impl Target {
@@ -99,6 +100,7 @@ impl Attempt<'_> {
             hold,
             disk: &target.disk,
             backup: &target.backup,
+            backup_uid: target.backup_uid.as_deref(),
             location: &settings.tags,
         };
         SnapshotSpec {

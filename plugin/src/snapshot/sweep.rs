@@ -1,9 +1,14 @@
-//! Deletes what killed processes left: snapshots still marked pending, whose IDs nobody has.
+//! Deletes what nobody has the ID of: snapshots that killed processes left pending, and those that a backup had already
+//! taken when Velero itself was killed, which remembers snapshots only once the backup ends.
 
-use std::time::SystemTime;
+use std::{collections::HashSet, time::SystemTime};
 
 use super::{Snapshots, prepare::ABANDONED};
-use crate::{model::Snapshot, ports::AzureError, tags::Marks};
+use crate::{
+    model::Snapshot,
+    ports::{AzureError, Backups},
+    tags::Marks,
+};
 
 impl Snapshots {
     /// Sweeps the location's resource group in the background, the first time in this process.
@@ -30,8 +35,10 @@ impl Snapshots {
     /// If they cannot be listed. One that cannot be deleted is logged and stays.
     pub async fn sweep(&self, now: SystemTime) -> Result<usize, AzureError> {
         let mut swept = 0;
-        for snapshot in self.azure.snapshots(&self.location.snapshots()).await? {
-            if !self.is_abandoned(&snapshot, now) {
+        let snapshots = self.azure.snapshots(&self.location.snapshots()).await?;
+        let given_up = self.given_up(&snapshots).await;
+        for snapshot in snapshots {
+            if !self.is_abandoned(&snapshot, &given_up, now) {
                 continue;
             }
             match self.azure.delete_snapshot(&snapshot.id).await {
@@ -47,17 +54,52 @@ impl Snapshots {
         Ok(swept)
     }
 
-    /// Whether nobody can be at work on it and nobody has its ID. Other processes, of this cluster or another that uses the
-    /// group, may be: each writes down until when, as their timeouts differ. The name ends in the hold of the PUT
-    /// that made it, so a copy that only carries its tags is not ours.
-    fn is_abandoned(&self, snapshot: &Snapshot, now: SystemTime) -> bool {
-        let marks = Marks::read(&snapshot.tags);
-        let ours = marks.hold.is_some_and(|hold| {
-            !hold.is_empty() && snapshot.id.name.ends_with(&hold) && !self.process.is_at_work(&hold)
-        });
-        let old = snapshot
-            .created
-            .is_some_and(|created| created + ABANDONED <= now);
-        ours && marks.pending && old && marks.pending_until.is_none_or(|until| until <= now)
+    /// The UIDs of the backups that Velero gave up.
+    async fn given_up(&self, snapshots: &[Snapshot]) -> HashSet<String> {
+        let of_backups = |one: &Snapshot| Marks::read(&one.tags).backup_uid.is_some();
+        let backups: Option<&dyn Backups> = self.backups.as_deref();
+        let Some(backups) = backups.filter(|_| snapshots.iter().any(of_backups)) else {
+            return HashSet::new();
+        };
+        backups.given_up().await.unwrap_or_else(|reason| {
+            tracing::info!(
+                reason,
+                "snapshots of backups that Velero gave up are not swept"
+            );
+            HashSet::new()
+        })
     }
+
+    /// Whether nobody can be at work on it and nobody has its ID. The name ends in the hold of the PUT that made it, so a
+    /// copy that only carries its tags is not ours.
+    fn is_abandoned(
+        &self,
+        snapshot: &Snapshot,
+        given_up: &HashSet<String>,
+        now: SystemTime,
+    ) -> bool {
+        let marks = Marks::read(&snapshot.tags);
+        let ours = marks.hold.as_ref().is_some_and(|hold| {
+            !hold.is_empty() && snapshot.id.name.ends_with(hold) && !self.process.is_at_work(hold)
+        });
+        let forgotten = || {
+            marks
+                .backup_uid
+                .as_ref()
+                .is_some_and(|uid| given_up.contains(uid))
+        };
+        ours && if marks.pending {
+            is_over(snapshot, &marks, now)
+        } else {
+            forgotten()
+        }
+    }
+}
+
+/// Other processes, of this cluster or another that uses the group, may be at work on a pending one: each writes down
+/// until when, as their timeouts differ.
+fn is_over(snapshot: &Snapshot, marks: &Marks, now: SystemTime) -> bool {
+    let created = snapshot.created;
+    let old = created.is_some_and(|created| created + ABANDONED <= now);
+    old && marks.pending_until.is_none_or(|until| until <= now)
 }

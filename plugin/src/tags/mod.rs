@@ -1,9 +1,10 @@
 //! Stillpoint's tags on snapshots and on the disks made from them: the one place that writes and reads them.
 //!
 //! On a snapshot: what it is worth (`stillpoint-consistency`, `-reason`, `-frozen-ms`), how it was taken (`-hold`, `-state`,
-//! `-pending-until`), what it does not remember of its disk (`stillpoint-disk-<property>`), which tags are the backup's
-//! and not the disk's (`-backup-tags`; those that begin with `velero.io-` always are), and the disk's tags that the
-//! backup's hide (`stillpoint-disk-tag-<key>`). Then the tags of the backup, of the location, and of the disk.
+//! `-pending-until`, and for which backup, `-backup-uid`), what it does not remember of its disk
+//! (`stillpoint-disk-<property>`), which tags are the backup's and not the disk's (`-backup-tags`; those that begin with
+//! `velero.io-` always are), and the disk's tags that the backup's hide (`stillpoint-disk-tag-<key>`). Then the tags of
+//! the backup, of the location, and of the disk.
 //!
 //! On a restored disk: `stillpoint-from-snapshot`, `-from-consistency`, `-from-reason`, and the original disk's tags.
 //! These never come onto a snapshot of that disk.
@@ -30,6 +31,7 @@ const FROZEN: &str = "stillpoint-frozen-ms";
 const HOLD: &str = "stillpoint-hold";
 const STATE: &str = "stillpoint-state";
 const PENDING_UNTIL: &str = "stillpoint-pending-until";
+const BACKUP_UID: &str = "stillpoint-backup-uid";
 const BACKUP_TAGS: &str = "stillpoint-backup-tags";
 const HIDDEN: &str = "stillpoint-disk-tag-";
 const FROM_SNAPSHOT: &str = "stillpoint-from-snapshot";
@@ -61,6 +63,8 @@ pub struct Sources<'a> {
     pub disk: &'a Disk,
     /// Velero's tags and the backup's labels.
     pub backup: &'a Tags,
+    /// The UID of Velero's Backup, if it is known.
+    pub backup_uid: Option<&'a str>,
     /// The location's.
     pub location: &'a Tags,
 }
@@ -91,6 +95,9 @@ impl Sources<'_> {
         let mut tags = TagSet::default();
         tags.offer(HOLD, self.hold);
         marks.iter().for_each(|(key, value)| tags.offer(key, value));
+        if let Some(uid) = self.backup_uid {
+            tags.offer(BACKUP_UID, uid);
+        }
         record::write(&self.disk.properties, &mut tags);
         let others: Vec<(String, &String)> = self
             .backup
@@ -143,6 +150,8 @@ pub struct Marks {
     pub pending: bool,
     /// The time after which nobody is at work on it any more.
     pub pending_until: Option<SystemTime>,
+    /// The UID of Velero's Backup that asked for it.
+    pub backup_uid: Option<String>,
     /// What it is worth.
     pub worth: Option<Worth>,
 }
@@ -157,6 +166,7 @@ impl Marks {
             hold: find(tags, HOLD).map(str::to_owned),
             pending: find(tags, STATE) == Some(PENDING),
             pending_until: until.map(SystemTime::from),
+            backup_uid: find(tags, BACKUP_UID).map(str::to_owned),
             worth: worth.map(|consistency| Worth {
                 consistency,
                 reason: find(tags, REASON).unwrap_or_default().to_owned(),

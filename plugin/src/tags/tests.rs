@@ -82,6 +82,7 @@ fn a_pending_snapshot_understates_itself() {
         hold: "h1",
         disk: &disk,
         backup: &none,
+        backup_uid: Some("u1"),
         location: &none,
     };
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -96,6 +97,7 @@ fn a_pending_snapshot_understates_itself() {
     let complete = sources.complete(&worth());
     let marks = Marks::read(&complete);
     assert!(!marks.pending);
+    assert_eq!(marks.backup_uid.as_deref(), Some("u1"));
     assert_eq!(marks.worth, Some(worth()));
     assert_eq!(complete["stillpoint-frozen-ms"], "1530");
     assert!(!complete.contains_key("stillpoint-pending-until"));
@@ -126,6 +128,7 @@ fn the_backups_tags_stay_and_only_the_disks_go_on() {
         hold: "h1",
         disk: &disk,
         backup: &backup,
+        backup_uid: None,
         location: &location,
     };
     let taken = sources.complete(&worth());
@@ -175,6 +178,7 @@ fn the_stock_plugins_snapshots_have_no_record() {
             hold: None,
             pending: false,
             pending_until: None,
+            backup_uid: None,
             worth: None
         }
     );
@@ -198,6 +202,7 @@ fn ours_and_veleros_go_before_the_disks() {
         hold: "h1",
         disk: &disk,
         backup: &backup,
+        backup_uid: None,
         location: &Tags::new(),
     };
     let taken = sources.complete(&worth());
@@ -274,7 +279,7 @@ proptest! {
     #[test]
     fn records_round_trip(properties in any_properties(), own in prop::collection::btree_map("[A-Za-z]{1,9}", ".{0,300}", 0..60)) {
         let disk = disk(properties, own);
-        let sources = Sources { hold: "h1", disk: &disk, backup: &Tags::new(), location: &Tags::new() };
+        let sources = Sources { hold: "h1", disk: &disk, backup: &Tags::new(), backup_uid: None, location: &Tags::new() };
         let taken = sources.complete(&worth());
         prop_assert!(taken.len() <= 50);
         prop_assert_eq!(disk_record(&taken), Ok(Some(record::without_defaults(&disk.properties))));

@@ -120,6 +120,12 @@ impl Process {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?;
+        Ok(ended.flatten().is_some())
+    }
+
     /// Ends it at once, with the processes that it started.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

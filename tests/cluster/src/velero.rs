@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -107,6 +108,11 @@ impl Velero {
         self.server.kill();
     }
 
+    /// Whether the server has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        self.server.has_ended()
+    }
+
     /// The process IDs of its plugins.
     pub fn plugins(&self) -> Vec<u32> {
         let Some(server) = self.server.pid() else {
@@ -119,6 +125,22 @@ impl Velero {
         let children: String = children.collect();
         let pids = children.split_whitespace();
         pids.filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Kills the processes that run this plugin; the server starts another when it needs one.
+    pub fn kill_plugin(&self, program: &str) -> Result<()> {
+        let runs = |pid: &u32| {
+            let path = fs::read_link(format!("/proc/{pid}/exe"));
+            path.is_ok_and(|path| path.ends_with(program))
+        };
+        let mut killed = 0;
+        for pid in self.plugins().into_iter().filter(runs) {
+            let pid = Pid::from_raw(pid.try_into()?).context("a process has a number")?;
+            kill_process(pid, Signal::KILL)?;
+            killed += 1;
+        }
+        ensure!(killed > 0, "{program} does not run");
+        Ok(())
     }
 
     /// What the server and its plugins have logged.

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::{core::v1::PersistentVolume, storage::v1::VolumeAttachment};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
@@ -23,7 +23,7 @@ use stillpoint_loopfs::Kind;
 use stillpoint_system::{
     arm::Arm,
     inspect,
-    kubelet::{Kubelet, PodVolume},
+    kubelet::{BlockVolume, Kubelet, PodVolume},
 };
 use tokio::{sync::OnceCell, task, task::JoinHandle, time};
 
@@ -67,8 +67,13 @@ struct Mounts {
 struct Mount {
     pv: String,
     disk: ResourceId,
-    volume: PodVolume,
-    replayed: bool,
+    used: Use,
+}
+
+/// How a pod has a disk.
+enum Use {
+    Filesystem { volume: PodVolume, replayed: bool },
+    Block { _record: BlockVolume },
 }
 
 impl Mounts {
@@ -123,8 +128,15 @@ impl Driver {
     /// Where a pod sees that PersistentVolume, while it is mounted.
     pub fn path(&self, pv: &str) -> Option<PathBuf> {
         let mounts = self.state.mounts();
-        let mount = mounts.of(pv);
-        mount.map(|mount| mount.volume.path().to_owned())
+        match &mounts.of(pv)?.used {
+            Use::Filesystem { volume, .. } => Some(volume.path().to_owned()),
+            Use::Block { .. } => None,
+        }
+    }
+
+    /// Whether it is attached to a node, mounted or not.
+    pub fn is_attached(&self, pv: &str) -> bool {
+        self.state.mounts().of(pv).is_some()
     }
 
     /// From now on the watchdog of that PersistentVolume's filesystem waits that long.
@@ -133,12 +145,18 @@ impl Driver {
         let mut volumes = mounts.volumes.values_mut();
         let mount = volumes.find(|mount| mount.pv == pv);
         let mount = mount.with_context(|| format!("{pv} is not mounted"))?;
-        mount.volume.staged.watch(within)
+        match &mut mount.used {
+            Use::Filesystem { volume, .. } => volume.staged.watch(within),
+            Use::Block { .. } => Ok(()),
+        }
     }
 
     /// Whether its journal had to be replayed when it was mounted.
     pub fn replayed(&self, pv: &str) -> Option<bool> {
-        self.state.mounts().of(pv).map(|mount| mount.replayed)
+        match self.state.mounts().of(pv)?.used {
+            Use::Filesystem { replayed, .. } => Some(replayed),
+            Use::Block { .. } => None,
+        }
     }
 }
 
@@ -180,10 +198,9 @@ impl State {
                 continue;
             }
             if !self.mounts().volumes.contains_key(&name) {
-                let handle = handle(&volumes.get(&pv).await?).context("a PV without a disk")?;
                 let node = self.nodes.get(&spec.node_name);
                 let node = node.context("a node that is none")?;
-                self.mount(&name, pv, &handle, node)?;
+                self.mount(&name, &volumes.get(&pv).await?, node)?;
             }
             let attached = Patch::Merge(json!({ "status": { "attached": true } }));
             attachments
@@ -198,13 +215,15 @@ impl State {
         }
         drop(mounts);
         for mount in gone {
-            task::block_in_place(|| drop(mount.volume));
+            task::block_in_place(|| drop(mount.used));
             self.lab.attach(&mount.disk, None)?;
         }
         Ok(())
     }
 
-    fn mount(&self, attachment: &str, pv: String, handle: &str, node: &Node) -> Result<()> {
+    fn mount(&self, attachment: &str, volume: &PersistentVolume, node: &Node) -> Result<()> {
+        let pv = volume.name_any();
+        let handle = handle(volume).context("a PV without a disk")?;
         let disk: ResourceId = handle.parse()?;
         let machine = ResourceId {
             kind: Resource::VirtualMachine,
@@ -219,21 +238,22 @@ impl State {
         );
         self.lab.attach(&disk, Some(machine))?;
         let image = self.lab.disk_file(&disk).context("the lab lost a disk")?;
-        let pod = format!("pod-of-{pv}");
-        let (journal, volume) = task::block_in_place(|| {
-            let journal = inspect::journal(&image, Kind::Ext4)?;
-            let volume = node.kubelet.mount_csi(handle, &pv, &pod, &image)?;
-            anyhow::Ok((journal, volume))
-        })?;
+        let mode = volume.spec.as_ref();
+        let mode = mode.and_then(|spec| spec.volume_mode.as_deref());
+        let used = if mode == Some("Block") {
+            let _record = node.kubelet.map_block(&handle, &pv)?;
+            Use::Block { _record }
+        } else {
+            let pod = format!("pod-of-{pv}");
+            task::block_in_place(|| {
+                let replayed = !inspect::journal(&image, Kind::Ext4)?.clean;
+                let volume = node.kubelet.mount_csi(&handle, &pv, &pod, &image)?;
+                anyhow::Ok(Use::Filesystem { volume, replayed })
+            })?
+        };
         let mut mounts = self.mounts();
         if !mounts.ended {
-            let replayed = !journal.clean;
-            let mount = Mount {
-                pv,
-                disk,
-                volume,
-                replayed,
-            };
+            let mount = Mount { pv, disk, used };
             mounts.volumes.insert(attachment.into(), mount);
         }
         Ok(())

@@ -5,16 +5,20 @@
 //! is the real program.
 
 pub mod application;
+mod backup;
 pub mod bench;
 pub mod csi;
 pub mod driver;
+mod events;
 pub mod files;
 pub mod gate;
 mod install;
 mod objects;
 mod options;
+pub mod pods;
 pub mod postgres;
 pub mod public_cloud;
+mod snapshots;
 pub mod world;
 
 pub use options::{Cloud, Options, Plugin};

@@ -24,6 +24,8 @@ pub struct Options {
     pub plugin: Plugin,
     /// What makes CSI snapshots. With it Velero has its feature EnableCSI, and leaves the plugin no disks.
     pub snapshots: Option<Maker>,
+    /// In the config of the VolumeSnapshotLocation, besides what the plugin's has.
+    pub location: Vec<(&'static str, &'static str)>,
     /// More flags of Velero's server.
     pub flags: Vec<String>,
     /// Where the world has its directory, with all disks.
@@ -58,6 +60,7 @@ impl Default for Options {
             cloud: Cloud::Named,
             plugin: Plugin::Stillpoint,
             snapshots: None,
+            location: Vec::new(),
             flags: Vec::new(),
             parent: env::temp_dir(),
         }

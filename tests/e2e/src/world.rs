@@ -110,12 +110,12 @@ impl World {
             lab: Arc::clone(&lab),
             cloud: options.cloud,
         };
-        let settings = options.plugin.settings();
+        let settings = [options.plugin.settings(), &options.location].concat();
         options.plugin.install(&plugins(&directory))?;
         fs::write(trusted(&directory), install::authorities(&lab, &azurite))?;
         let velero = server(&directory, options.cloud, &flags);
         let velero = cluster.start_velero(velero).await?;
-        install::locations(&cluster, &azure, &azurite, &account, settings).await?;
+        install::locations(&cluster, &azure, &azurite, &account, &settings).await?;
         let world = Self {
             velero,
             snapshots,
@@ -166,11 +166,6 @@ impl World {
     /// A directory for what a test keeps.
     pub fn scratch(&self) -> PathBuf {
         self.directory.path().join("scratch")
-    }
-
-    /// A file with the CAs of Azure and of the blob server.
-    pub(crate) fn trusted(&self) -> PathBuf {
-        trusted(&self.directory)
     }
 
     /// Where the pods of that claim see it, once it is bound and mounted.

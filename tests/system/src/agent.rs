@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
 
 use crate::{kubelet::Kubelet, programs};
 
@@ -72,6 +73,16 @@ impl Agent {
     /// Its unix socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("agent.sock")
+    }
+
+    /// What `stillpoint-agent status --json` says.
+    pub fn status(&self) -> Result<Value> {
+        let output = Command::new(programs::program(programs::AGENT)?)
+            .args(["status", "--json", "--socket"])
+            .arg(self.socket())
+            .output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// What it has logged.

@@ -29,6 +29,11 @@ pub struct PodVolume {
     pub staged: Mounted,
 }
 
+/// A raw block volume that a pod uses: the kubelet's record of it, gone when dropped.
+#[derive(Debug)]
+#[must_use = "dropping it removes the record"]
+pub struct BlockVolume(PathBuf);
+
 #[derive(Debug)]
 struct BindMount(PathBuf);
 
@@ -89,6 +94,25 @@ impl Kubelet {
             bind: Some(bind),
             staged,
         })
+    }
+
+    /// Gives a pod the CSI driver's volume `handle` as a raw device, as PV `pv`: nothing is mounted.
+    pub fn map_block(&self, handle: &str, pv: &str) -> Result<BlockVolume> {
+        let volume = self
+            .root
+            .join("plugins/kubernetes.io/csi/volumeDevices")
+            .join(pv);
+        let data = volume.join("data");
+        fs::create_dir_all(&data)?;
+        let facts = json!({ "driverName": DRIVER, "specVolID": pv, "volumeHandle": handle });
+        fs::write(data.join("vol_data.json"), facts.to_string())?;
+        Ok(BlockVolume(volume))
+    }
+}
+
+impl Drop for BlockVolume {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -38,6 +38,7 @@ fn site(world: &World, config: &[(&str, &str)]) -> Snapshots {
         Arc::new(world.clone()),
         Arc::new(world.clone()),
         None,
+        None,
         process,
     )
 }

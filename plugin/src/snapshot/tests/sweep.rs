@@ -1,10 +1,51 @@
 //! What killed processes left.
 
+use std::{collections::HashSet, time::SystemTime};
+
+use async_trait::async_trait;
+
 use super::*;
+use crate::ports::Backups;
+
+/// Velero, and the UIDs of the backups that it gave up.
+struct Velero(Vec<&'static str>);
+
+#[async_trait]
+impl Backups for Velero {
+    async fn uid(&self, name: &str) -> Option<String> {
+        Some(format!("uid of {name}"))
+    }
+
+    async fn given_up(&self) -> std::result::Result<HashSet<String>, String> {
+        Ok(self.0.iter().map(|uid| (*uid).to_owned()).collect())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_of_a_backup_that_velero_gave_up_are_swept() {
+    let world = World::with([disk("data")]);
+    let with = |velero: Velero| Snapshots {
+        backups: Some(Arc::new(velero)),
+        ..site(&world, &[])
+    };
+    let site = with(Velero(vec![]));
+    let cancel = CancellationToken::new();
+    let taken = site.take(volume("data"), Auto, &cancel).await.unwrap();
+    let now = SystemTime::now();
+    for (given_up, expected) in [
+        (vec![], 0),
+        (vec!["uid of another", "b1"], 0),
+        (vec!["uid of b1"], 1),
+    ] {
+        let site = with(Velero(given_up.clone()));
+        assert_eq!(site.sweep(now).await.unwrap(), expected, "{given_up:?}");
+        let there = world.lock().snapshots.contains_key(&taken.snapshot);
+        assert_eq!(there, expected == 0, "{given_up:?}");
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn only_abandoned_snapshots_are_swept() {
-    use std::time::SystemTime;
     let hour = Duration::from_secs(3600);
     let world = World::with([disk("data"), disk("other")]);
     let kept = take(&world, Auto).await.unwrap().snapshot;

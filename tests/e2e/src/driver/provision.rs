@@ -94,7 +94,7 @@ impl State {
                 }] }] } },
                 "persistentVolumeReclaimPolicy": "Delete",
                 "storageClassName": spec.storage_class_name,
-                "volumeMode": "Filesystem",
+                "volumeMode": spec.volume_mode,
             },
         });
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());

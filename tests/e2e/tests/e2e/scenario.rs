@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::{Event, PersistentVolume};
+use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
-    Api, ResourceExt as _,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::GroupVersionKind,
+    ResourceExt as _,
+    api::{Patch, PatchParams},
 };
 use serde_json::json;
 use stillpoint_e2e::{
@@ -152,16 +151,7 @@ fn mount(world: &World, image: &Path) -> Result<Mounted> {
 /// Events, the backup's log and its description tell of every volume.
 async fn told(world: &World, before: &[Before]) -> Result<()> {
     let logs = world.velero.cli(&["backup", "logs", "first"]).await?;
-    let details = [
-        "backup",
-        "describe",
-        "first",
-        "--details",
-        "--colorized=false",
-    ];
-    let details = world.velero.cli(&details).await?;
-    let events: Api<Event> = Api::namespaced(world.client(), shop::NAME);
-    let events = events.list(&Default::default()).await?.items;
+    let details = world.described("first").await?;
     for volume in before {
         let snapshot = snapshot_of(world, volume)?;
         let millis = &snapshot.tags["stillpoint-frozen-ms"];
@@ -174,12 +164,8 @@ async fn told(world: &World, before: &[Before]) -> Result<()> {
         }
         let id = snapshot.id.to_string();
         assert!(details.contains(&id), "{id} is not in\n{details}");
-        let event = events.iter().find(|event| {
-            event.reason.as_deref() == Some("SnapshotFrozen")
-                && event.involved_object.name.as_deref() == Some(volume.claim)
-        });
-        let message = event.and_then(|event| event.message.as_deref());
-        let message = message.with_context(|| format!("no Event on {}", volume.claim))?;
+        let message = world.told(shop::NAME, volume.claim, "SnapshotFrozen");
+        let message = message.await?;
         assert!(message.contains(&format!("{millis} ms")), "{message}");
     }
     assert!(details.contains("Phase:  Completed"), "{details}");
@@ -232,12 +218,10 @@ async fn expired(world: &World) -> Result<()> {
         .completes("backup", "second", &["--from-schedule=nightly"])
         .await?;
     assert_eq!(world.lab.snapshots().len(), shop::CLAIMS.len());
-    let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
-    let backups = ApiResource::from_gvk(&kind);
-    let backups: Api<DynamicObject> = Api::namespaced_with(world.client(), "velero", &backups);
     // A day later.
     let past = json!({ "status": { "expiration": "2026-01-01T00:00:00Z" } });
-    backups
+    world
+        .backups()
         .patch("second", &PatchParams::default(), &Patch::Merge(past))
         .await?;
     world.backup_is_gone("second").await

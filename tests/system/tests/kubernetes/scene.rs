@@ -49,6 +49,7 @@ kind: Role
 metadata: {namespace: velero, name: stillpoint-plugin}
 rules:
 - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get]}
+- {apiGroups: [velero.io], resources: [backups], verbs: [get, list]}
 - {apiGroups: [''], resources: [serviceaccounts/token], resourceNames: [velero], verbs: [create]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1

@@ -1,0 +1,67 @@
+//! Backups: begun by Velero's command line, and what Velero says of them.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject},
+    core::GroupVersionKind,
+};
+use serde_json::Value;
+use stillpoint_cluster::until;
+
+use crate::{World, world::SOON};
+
+const LAST: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+
+impl World {
+    /// The Backup objects.
+    pub fn backups(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
+        Api::namespaced_with(self.client(), "velero", &ApiResource::from_gvk(&kind))
+    }
+
+    /// `velero backup create` of a namespace; does not wait for it.
+    pub async fn begin_backup(&self, name: &str, namespace: &str) -> Result<()> {
+        let namespaces = format!("--include-namespaces={namespace}");
+        let create = ["backup", "create", name, &namespaces];
+        self.velero.cli(&create).await.map(drop)
+    }
+
+    /// Waits for the end of a backup: its phase, and the rest of its status.
+    pub async fn ended_backup(&self, name: &str) -> Result<(String, Value)> {
+        let what = format!("backup {name} ends");
+        until(&what, SOON, async || self.seen_backup(name).await.map(Some)).await
+    }
+
+    /// The same without waiting; an error while it runs.
+    pub async fn seen_backup(&self, name: &str) -> Result<(String, Value)> {
+        let mut backup = self.backups().get(name).await?;
+        let status = backup.data["status"].take();
+        let phase = status["phase"].as_str().unwrap_or_default();
+        ensure!(LAST.contains(&phase), "{status}");
+        Ok((phase.to_owned(), status))
+    }
+
+    /// `velero backup describe --details`.
+    pub async fn described(&self, name: &str) -> Result<String> {
+        let describe = ["backup", "describe", name, "--details", "--colorized=false"];
+        self.velero.cli(&describe).await
+    }
+
+    /// The IDs of the snapshots that Velero has written down for a backup.
+    pub async fn recorded(&self, name: &str) -> Result<BTreeSet<String>> {
+        let describe = ["backup", "describe", name, "--details", "-o", "json"];
+        let said = self.velero.cli(&describe).await?;
+        let said: Value = serde_json::from_str(&said)?;
+        let volumes = &said["status"]["backupVolumes"]["nativeSnapshots"];
+        let volumes = volumes.as_object();
+        let volumes = volumes.with_context(|| format!("no record of snapshots in {said:#}"))?;
+        let ids = volumes
+            .values()
+            .filter_map(|one| one["snapshotID"].as_str());
+        // One that was not taken has none.
+        Ok(ids.filter(|id| !id.is_empty()).map(Into::into).collect())
+    }
+}
