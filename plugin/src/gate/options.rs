@@ -79,7 +79,7 @@ impl Options {
     /// What is wrong with its credentials.
     pub fn arm(&self) -> Result<Option<Arm>, ConnectError> {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let given = self.credentials_file.is_some() || CREDENTIALS.iter().any(|name| is_set(&name));
+        let given = self.credentials_file.is_some() || CREDENTIALS.iter().any(is_set);
         if !self.azure.unwrap_or(given) {
             return Ok(None);
         }
