@@ -1,6 +1,6 @@
 //! Backups: begun by Velero's command line, and what Velero says of them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::{
@@ -11,8 +11,10 @@ use kube::{
 use serde_json::Value;
 use stillpoint_cluster::until;
 
-use crate::{World, world::SOON};
+use crate::World;
 
+/// After an outage of the API server Velero's own watch comes back only later.
+const ENDS_WITHIN: Duration = Duration::from_secs(240);
 const LAST: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
 
 impl World {
@@ -32,7 +34,10 @@ impl World {
     /// Waits for the end of a backup: its phase, and the rest of its status.
     pub async fn ended_backup(&self, name: &str) -> Result<(String, Value)> {
         let what = format!("backup {name} ends");
-        until(&what, SOON, async || self.seen_backup(name).await.map(Some)).await
+        until(&what, ENDS_WITHIN, async || {
+            self.seen_backup(name).await.map(Some)
+        })
+        .await
     }
 
     /// The same without waiting; an error while it runs.
