@@ -12,24 +12,13 @@ use crate::{
         attempt::Attempt,
         ports::Class,
     },
-    model::{Consistency::Crash, VolumeId},
-    ports::Refusal,
+    model::Consistency::Crash,
     snapshot::fake::{FIXING, World, disk, disk_id},
 };
 
 fn refuse(scene: &Scene, not_mounted: bool) {
-    let refusal = Refusal {
-        not_mounted,
-        message: "a raw block volume".to_owned(),
-    };
-    let volume = VolumeId::from(disk_id("data"));
-    scene
-        .world
-        .node
-        .lock()
-        .unwrap()
-        .refuses
-        .insert(volume, refusal);
+    let volume = disk_id("data").into();
+    scene.refuse(&volume, not_mounted, "a raw block volume");
 }
 
 fn required() -> Scene {

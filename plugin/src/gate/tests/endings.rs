@@ -11,8 +11,7 @@ use crate::{
         ports::{Class, Kind},
     },
     model::Consistency::{Crash, Filesystem, Unmounted},
-    model::{Disk, VolumeId},
-    ports::Refusal,
+    model::Disk,
     snapshot::fake::{FIXING, World, disk, disk_id},
 };
 
@@ -209,18 +208,8 @@ async fn a_disk_that_is_attached_nowhere_is_unmounted_before_and_after() {
             ..disk("data")
         };
         let scene = Scene::with(World::with([nowhere]), true, |_| {});
-        let refusal = Refusal {
-            not_mounted: true,
-            message: "no agent to freeze with".to_owned(),
-        };
-        let volume = VolumeId::from(disk_id("data"));
-        scene
-            .world
-            .node
-            .lock()
-            .unwrap()
-            .refuses
-            .insert(volume, refusal);
+        let volume = disk_id("data").into();
+        scene.refuse(&volume, true, "no agent to freeze with");
         scene.begin(&attempt()).await;
         scene.put(&attempt(), FIXING).await;
         if attached_meanwhile {
@@ -243,18 +232,7 @@ async fn a_group_is_held_together_and_is_worth_what_its_worst_volume_is() {
     for refused in [false, true] {
         let scene = Scene::new();
         if refused {
-            let refusal = Refusal {
-                not_mounted: false,
-                message: "frozen by someone else".to_owned(),
-            };
-            let volume = group.volumes[1].clone();
-            scene
-                .world
-                .node
-                .lock()
-                .unwrap()
-                .refuses
-                .insert(volume, refusal);
+            scene.refuse(&group.volumes[1], false, "frozen by someone else");
         }
         scene.begin(&group).await;
         assert!(scene.frozen());

@@ -21,7 +21,7 @@ use super::super::{
 use crate::{
     config::FreezeMode,
     model::{Consistency, DiskId, SnapshotId, SnapshotSpec, VolumeId, Worth},
-    ports::{Azure, News, Owners},
+    ports::{Azure, News, Owners, Refusal},
     pv::DRIVER,
     snapshot::fake::{World, disk, disk_id, group},
 };
@@ -189,6 +189,16 @@ impl Scene {
         self.objects.change(&attempt.content, |content| {
             content.error = Some(error.to_owned())
         });
+    }
+
+    /// From now on the agent refuses a volume.
+    pub(super) fn refuse(&self, volume: &VolumeId, not_mounted: bool, message: &str) {
+        let refusal = Refusal {
+            not_mounted,
+            message: message.to_owned(),
+        };
+        let mut node = self.world.node.lock().unwrap();
+        node.refuses.insert(volume.clone(), refusal);
     }
 
     pub(super) fn frozen(&self) -> bool {
