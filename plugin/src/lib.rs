@@ -10,6 +10,7 @@ pub mod gate;
 pub mod goplugin;
 mod hold;
 pub mod install;
+pub mod kubectl;
 pub mod kubernetes;
 pub mod log;
 pub mod model;

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use crate::{
     config::FreezeMode,
     model::{
-        Disk, DiskId, DiskSpec, ResourceGroup, Snapshot, SnapshotId, SnapshotSpec, VolumeId, Worth,
+        Disk, DiskId, DiskSpec, ResourceGroup, Sku, Snapshot, SnapshotId, SnapshotSpec, VolumeId,
+        Worth,
     },
 };
 
@@ -76,6 +77,26 @@ impl Drop for CutPermit {
             give_back();
         }
     }
+}
+
+/// What a subscription has, beyond what somebody already knows the name of.
+#[async_trait]
+pub trait Catalogue: Send + Sync {
+    /// All snapshots of a subscription.
+    async fn all_snapshots(&self, subscription: &str) -> Result<Vec<Snapshot>, AzureError>;
+
+    /// The kinds of disks that the subscription can have in a region (`westeurope`).
+    async fn disk_offers(&self, subscription: &str, region: &str)
+    -> Result<Vec<Offer>, AzureError>;
+}
+
+/// A kind of disk that can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// `Premium_LRS`, …
+    pub sku: Sku,
+    /// In which zones: `1`, `2`, …; a zone-redundant one is in none of them.
+    pub zones: Vec<String>,
 }
 
 /// Why Azure did not do what was asked.
@@ -242,6 +263,27 @@ pub trait Backups: Send + Sync {
     /// The UIDs of those that Velero gave up in their middle: it wrote down none of their snapshots, and never will.
     /// An error is the reason, for a person.
     async fn given_up(&self) -> Result<HashSet<String>, String>;
+}
+
+/// Who looks on while snapshots are taken.
+pub trait Watcher: Send + Sync {
+    /// The disk's snapshot has come so far. Must not wait: a filesystem may be frozen meanwhile.
+    fn reached(&self, disk: &DiskId, stage: Stage);
+}
+
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A hold is asked for.
+    Freezing,
+    /// The filesystem stands still, and Azure cuts.
+    Frozen,
+    /// Azure cuts, without a freeze.
+    Cutting,
+    /// The filesystem runs, as far as it ever stood still.
+    Thawed,
+    /// Azure copies in the background.
+    Copying,
 }
 
 /// What became of a snapshot.

@@ -174,6 +174,7 @@ impl Location for AzureLocation {
         let volume = Volume {
             id: request.volume,
             tags: request.tags,
+            home: None,
         };
         let mode = self.snapshots.freeze_mode(&volume.id).await;
         let taken = self.snapshots.take(volume, mode, &cancel).await?;
@@ -198,6 +199,7 @@ impl Location for AzureLocation {
             volume_type: request.volume_type,
             zone: request.zone.unwrap_or_default(),
             iops: request.iops,
+            ..restore::Request::default()
         };
         Ok(self.restores.restore(&request, &cancel).await?.to_string())
     }

@@ -6,11 +6,13 @@ mod hold;
 mod joint;
 mod nodes;
 mod pin;
+mod reach;
 mod tcp;
 mod unix;
 
 pub use directory::{AgentAddress, Directory, Nodes, Token};
-pub use nodes::NodeAgents;
+pub use nodes::{Mounted, NodeAgents};
+pub use reach::{Reach, Stream};
 pub use unix::UnixAgent;
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use stillpoint_proto::agent::Mount;
 
 use super::{
     directory::{Directory, Token},
     hold::AgentHold,
     joint::{Joint, Part},
+    reach::{Direct, Reach},
     tcp::TcpAgent,
 };
 use crate::{
@@ -30,17 +32,45 @@ use crate::{
 #[derive(Clone)]
 pub struct NodeAgents {
     directory: Arc<dyn Directory>,
+    reach: Arc<dyn Reach>,
     /// By node.
     agents: Arc<Mutex<HashMap<String, Arc<TcpAgent>>>>,
+}
+
+/// A volume that an agent sees mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Which.
+    pub volume: VolumeId,
+    /// `ext4`, `xfs`, …
+    pub filesystem: String,
+    /// Why it would not be frozen; `None` if it would.
+    pub refusal: Option<String>,
+}
+
+impl Mounted {
+    fn of(mount: Mount) -> Option<Self> {
+        Some(Self {
+            volume: mount.volume.parse().ok()?,
+            filesystem: mount.filesystem,
+            refusal: mount.refusal.map(|refusal| refusal.message),
+        })
+    }
 }
 
 type Ready = (Arc<TcpAgent>, Token);
 
 impl NodeAgents {
-    /// Those of that directory.
+    /// Those of that directory, at their addresses.
     pub fn new(directory: Arc<dyn Directory>) -> Self {
+        Self::through(directory, Arc::new(Direct))
+    }
+
+    /// The same for who cannot connect to their addresses.
+    pub fn through(directory: Arc<dyn Directory>, reach: Arc<dyn Reach>) -> Self {
         Self {
             directory,
+            reach,
             agents: Arc::default(),
         }
     }
@@ -81,9 +111,20 @@ impl NodeAgents {
         if let Some(known) = agents.get(node).filter(|known| known.address == address) {
             return Ok(Arc::clone(known));
         }
-        let agent = Arc::new(TcpAgent::new(address)?);
+        let agent = Arc::new(TcpAgent::new(node, address, Arc::clone(&self.reach))?);
         agents.insert(node.to_owned(), Arc::clone(&agent));
         Ok(agent)
+    }
+
+    /// What the agent of a node sees mounted there.
+    ///
+    /// # Errors
+    /// The reason why it does not tell, for a person.
+    pub async fn mounts(&self, node: &str) -> Result<Vec<Mounted>, String> {
+        let (agent, token) = self.ready(node).await?;
+        let status = agent.status(&token).await?;
+        let mounts = status.mounts.into_iter();
+        Ok(mounts.filter_map(Mounted::of).collect())
     }
 
     /// The nodes of a volume.

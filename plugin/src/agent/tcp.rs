@@ -8,11 +8,8 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use stillpoint_proto::agent::{StatusRequest, agent_client::AgentClient};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use stillpoint_proto::agent::{StatusRequest, StatusResponse, agent_client::AgentClient};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Request, Status,
@@ -26,13 +23,13 @@ use super::{
     directory::{AgentAddress, Token},
     hold::AgentHold,
     pin,
+    reach::{Reach, Stream},
     unix::described,
 };
 use crate::model::VolumeId;
 
-const CONNECT: Duration = Duration::from_secs(2);
-/// Connecting, the review of the token and an answer.
-const ANSWER: Duration = Duration::from_secs(3);
+/// Once connected: the review of the token and an answer.
+const ANSWER: Duration = Duration::from_secs(1);
 /// From one volume's announcement to its hold. Not longer: an agent that came back has another certificate, and that is
 /// better found before a hold than by it.
 const GOOD_FOR: Duration = Duration::from_secs(2);
@@ -45,20 +42,31 @@ pub(super) struct TcpAgent {
     pub(super) address: AgentAddress,
     client: AgentClient<Channel>,
     answered: Mutex<Option<Instant>>,
+    patience: Duration,
 }
 
 impl TcpAgent {
-    /// The agent at that address. Connects when needed, and again.
-    pub(super) fn new(address: AgentAddress) -> Result<Self, String> {
+    /// The agent of that node at that address. Connects when needed, and again.
+    pub(super) fn new(
+        node: &str,
+        address: AgentAddress,
+        reach: Arc<dyn Reach>,
+    ) -> Result<Self, String> {
         let tls = pin::config(&address.fingerprint).map_err(|error| error.to_string())?;
-        let (tls, authority) = (Arc::new(tls), address.authority.clone());
+        let patience = reach.patience();
+        let way = Arc::new((node.to_owned(), address.clone(), reach));
+        let tls = Arc::new(tls);
         let connect = move |_: Uri| {
-            let (tls, authority) = (Arc::clone(&tls), authority.clone());
-            async move { connect(&authority, tls).await.map(TokioIo::new) }
+            let (tls, way) = (Arc::clone(&tls), Arc::clone(&way));
+            async move {
+                let (node, address, reach) = &*way;
+                let stream = reach.connect(node, address).await?;
+                secure(stream, tls).await.map(TokioIo::new)
+            }
         };
         // The name is the connector's business; tonic wants one.
         let endpoint = Endpoint::from_static("http://stillpoint-agent")
-            .connect_timeout(CONNECT)
+            .connect_timeout(patience)
             .http2_keep_alive_interval(PING)
             .keep_alive_timeout(PONG)
             .keep_alive_while_idle(true);
@@ -67,6 +75,7 @@ impl TcpAgent {
             address,
             client: AgentClient::new(channel),
             answered: Mutex::default(),
+            patience: patience + ANSWER,
         })
     }
 
@@ -76,12 +85,18 @@ impl TcpAgent {
         if answered.is_some_and(|answered| answered.elapsed() < GOOD_FOR) {
             return Ok(());
         }
+        self.status(token).await.map(drop)
+    }
+
+    /// What is mounted on its node.
+    pub(super) async fn status(&self, token: &Token) -> Result<StatusResponse, String> {
         let request = authorized(StatusRequest {}, token)?;
-        let answer = timeout(ANSWER, self.client.clone().status(request)).await;
-        let answer = answer.map_err(|_| format!("no answer within {ANSWER:?}"))?;
-        answer.map_err(|status| refusal(&status))?;
+        let patience = self.patience;
+        let answer = timeout(patience, self.client.clone().status(request)).await;
+        let answer = answer.map_err(|_| format!("no answer within {patience:?}"))?;
+        let answer = answer.map_err(|status| refusal(&status))?;
         *self.answered() = Some(Instant::now());
-        Ok(())
+        Ok(answer.into_inner())
     }
 
     /// Begins a hold of those volumes.
@@ -107,9 +122,7 @@ impl TcpAgent {
     }
 }
 
-async fn connect(authority: &str, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(authority).await?;
-    stream.set_nodelay(true)?;
+async fn secure(stream: Stream, tls: Arc<ClientConfig>) -> io::Result<TlsStream<Stream>> {
     // Any: the fingerprint is what counts.
     let name = ServerName::try_from("stillpoint-agent").map_err(io::Error::other)?;
     TlsConnector::from(tls).connect(name, stream).await

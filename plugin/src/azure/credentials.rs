@@ -7,9 +7,10 @@ use azure_core::{
     http::{ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
-    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
-    UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 
 use super::{
@@ -81,6 +82,19 @@ impl Identity {
                     client_id: Some(principal.client.clone()),
                     tenant_id: Some(principal.tenant.clone()),
                     token_file_path: Some(token_file.clone()),
+                }))
+                .map(|credential| credential as _)
+            }
+            Kind::Cli {
+                tenant,
+                subscription,
+            } => {
+                // One of the two: the CLI takes no tenant beside a subscription.
+                let tenant_id = tenant.clone().filter(|_| subscription.is_none());
+                AzureCliCredential::new(Some(AzureCliCredentialOptions {
+                    subscription: subscription.clone(),
+                    tenant_id,
+                    executor: None,
                 }))
                 .map(|credential| credential as _)
             }

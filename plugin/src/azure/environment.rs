@@ -51,6 +51,8 @@ pub struct Environment {
     /// The cluster's own resource group (`AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP`), for disks that are
     /// named without one; `None` if the credentials name none.
     pub cluster: Option<ResourceGroup>,
+    /// `AZURE_SUBSCRIPTION_ID`.
+    pub subscription: Option<String>,
     /// The cloud.
     pub cloud: Cloud,
 }
@@ -70,7 +72,12 @@ impl Environment {
                 subscription: subscription.to_owned(),
                 name: group.to_owned(),
             });
-        Ok(Self { cluster, cloud })
+        let subscription = variables.get(name::SUBSCRIPTION_ID).map(str::to_owned);
+        Ok(Self {
+            cluster,
+            subscription,
+            cloud,
+        })
     }
 }
 

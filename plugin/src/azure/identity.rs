@@ -35,6 +35,20 @@ pub(super) enum Kind {
     Managed {
         id: ManagedId,
     },
+    /// Whoever `az login` let in.
+    Cli {
+        tenant: Option<String>,
+        subscription: Option<String>,
+    },
+}
+
+/// Who logs in where the variables name nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// The machine: a node of the cluster.
+    Machine,
+    /// The person at it.
+    Person,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -53,7 +67,10 @@ pub(super) enum ManagedId {
 
 impl Identity {
     /// Chooses, and reads what files are named.
-    pub(super) fn choose(variables: &Variables) -> Result<Self, ConnectError> {
+    pub(super) fn choose(
+        variables: &Variables,
+        otherwise: Otherwise,
+    ) -> Result<Self, ConnectError> {
         let origin = variables.origin.to_string();
         let set = |variable| variables.get(variable).is_some();
         let kind = if set(name::CLIENT_SECRET) {
@@ -81,6 +98,12 @@ impl Identity {
                     variables,
                 )?,
                 token_file: file.into(),
+            }
+        } else if otherwise == Otherwise::Person {
+            let set = |variable| variables.get(variable).map(str::to_owned);
+            Kind::Cli {
+                tenant: set(name::TENANT_ID),
+                subscription: set(name::SUBSCRIPTION_ID),
             }
         } else {
             let id = match variables.get(name::CLIENT_ID) {
@@ -121,6 +144,7 @@ impl fmt::Display for Identity {
             Kind::Managed {
                 id: ManagedId::System,
             } => f.write_str("the node's system-assigned managed identity"),
+            Kind::Cli { .. } => f.write_str("Azure CLI's login (`az login`)"),
             Kind::Managed {
                 id: ManagedId::Client(id) | ManagedId::Resource(id),
             } => write!(f, "managed identity {id}"),

@@ -5,6 +5,7 @@
 //!   client, disks, snapshots   the port           core        calls with their retries
 //!   disk_map, snapshot_map     Azure's JSON       operation   what Azure carries out later
 //!                                                 watch, poller, pace   the end of a cut
+//!   catalogue                  what there is
 //!   failure, answer, hint      what went wrong    bucket, budget        request limits
 //!   login_hint, connect_error                     wire, transport       HTTPS, the token put in
 //!
@@ -14,6 +15,7 @@ mod answer;
 pub mod blob;
 mod bucket;
 mod budget;
+mod catalogue;
 mod certificate;
 mod client;
 mod cloud;
@@ -55,7 +57,7 @@ pub use self::{
 };
 use self::{
     core::Core,
-    identity::Identity,
+    identity::{Identity, Otherwise},
     transport::lock,
     variables::{ProcessVariable, Variables},
 };
@@ -83,19 +85,35 @@ pub fn connect_to_look(settings: &Settings) -> Result<Client, ConnectError> {
     let variables = Variables::load(settings.credentials_file.as_deref(), &|name| {
         std::env::var(name).ok()
     })?;
-    client(settings, &variables)
+    client(settings, &variables, Otherwise::Machine)
+}
+
+/// The same for a person: where the variables name nobody it is who is logged in to the Azure CLI.
+///
+/// # Errors
+/// As of [`connect`].
+pub fn connect_by_hand(settings: &Settings) -> Result<Client, ConnectError> {
+    let variables = Variables::load(settings.credentials_file.as_deref(), &|name| {
+        std::env::var(name).ok()
+    })?;
+    client(settings, &variables, Otherwise::Person)
 }
 
 fn connect_as(settings: &Settings, process: ProcessVariable<'_>) -> Result<Client, ConnectError> {
     let variables = Variables::load(settings.credentials_file.as_deref(), process)?;
     environment::snapshots(settings, &variables)?;
-    client(settings, &variables)
+    client(settings, &variables, Otherwise::Machine)
 }
 
-fn client(settings: &Settings, variables: &Variables) -> Result<Client, ConnectError> {
+fn client(
+    settings: &Settings,
+    variables: &Variables,
+    otherwise: Otherwise,
+) -> Result<Client, ConnectError> {
     let environment = Environment::new(settings, variables)?;
     let core = core_of(
         variables,
+        otherwise,
         environment.cloud.clone(),
         settings.ca_cert.as_deref(),
     )?;
@@ -105,10 +123,11 @@ fn client(settings: &Settings, variables: &Variables) -> Result<Client, ConnectE
 /// The core of the identity that the variables name.
 fn core_of(
     variables: &Variables,
+    otherwise: Otherwise,
     cloud: Cloud,
     ca_cert: Option<&str>,
 ) -> Result<Arc<Core>, ConnectError> {
-    let identity = Identity::choose(variables)?;
+    let identity = Identity::choose(variables, otherwise)?;
     let ca_cert = present(ca_cert);
     let key = (identity, cloud, ca_cert.map(str::to_owned));
     let known = lock(&SHARED).get(&key).cloned();

@@ -9,10 +9,11 @@ use url::Url;
 
 use super::{
     bucket::Kind,
+    catalogue::Page,
     core::{Core, Reply},
     failure::Failure,
     pace,
-    snapshot_map::{Page, Read},
+    snapshot_map::Read,
     watch::Due,
 };
 use crate::{
@@ -122,7 +123,7 @@ async fn list(core: Arc<Core>, group: ResourceGroup, ids: Vec<SnapshotId>) -> Po
     let result = loop {
         let reply = core.once(POLL, core.wire.get(&url)).await;
         bytes += reply.as_ref().map_or(0, |reply| reply.body.len());
-        let page = match reply.and_then(|reply| parse::<Page>(&reply)) {
+        let page = match reply.and_then(|reply| parse::<Page<Read>>(&reply)) {
             Ok(page) => page,
             Err(failure) => break Err(failure),
         };

@@ -52,14 +52,6 @@ struct CopyError {
 }
 
 /// One page of a list.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Page {
-    pub(super) value: Vec<Read>,
-    #[serde(default)]
-    pub(super) next_link: Option<String>,
-}
-
 impl Read {
     /// How far it is.
     pub(super) fn state(&self) -> ProvisioningState {

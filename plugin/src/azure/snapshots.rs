@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use tokio::time::Instant;
-use url::Url;
 
 use super::{
     bucket::Kind,
@@ -42,24 +41,12 @@ impl Client {
         &self,
         group: &ResourceGroup,
     ) -> Result<Vec<Snapshot>, AzureError> {
-        let mut found = Vec::new();
-        let mut url = self.core.wire.list_of(group);
-        loop {
-            let terms = self.terms(Kind::Read, &group.subscription);
-            let reply = self.core.call(terms, || self.core.wire.get(&url)).await;
-            let read = reply.map_err(|failed| failed.about(group))?;
-            let page: snapshot_map::Page = serde_json::from_slice(&read.body)
-                .map_err(|error| odd(group, &error.to_string()))?;
-            let parsed = page
-                .value
-                .into_iter()
-                .filter_map(snapshot_map::Read::into_snapshot);
-            found.extend(parsed);
-            let Some(link) = page.next_link.filter(|link| !link.is_empty()) else {
-                return Ok(found);
-            };
-            url = Url::parse(&link).map_err(|error| odd(group, &error.to_string()))?;
-        }
+        let url = self.core.wire.list_of(group);
+        let found = self.pages(url, group, &group.subscription).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(snapshot_map::Read::into_snapshot)
+            .collect())
     }
 
     pub(super) async fn await_copy(&self, id: &SnapshotId) -> Result<(), AzureError> {

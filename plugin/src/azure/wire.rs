@@ -67,6 +67,25 @@ impl Wire {
         )
     }
 
+    /// Where a subscription's snapshots are listed.
+    pub(super) fn list_of_all(&self, subscription: &str) -> Url {
+        self.url(
+            &format!("/subscriptions/{subscription}/providers/Microsoft.Compute/snapshots"),
+            "api-version=2024-03-02",
+        )
+    }
+
+    /// Where the kinds of resources are listed that a subscription can have in a region.
+    pub(super) fn list_of_skus(&self, subscription: &str, region: &str) -> Url {
+        let mut url = self.url(
+            &format!("/subscriptions/{subscription}/providers/Microsoft.Compute/skus"),
+            "api-version=2021-07-01",
+        );
+        url.query_pairs_mut()
+            .append_pair("$filter", &format!("location eq '{region}'"));
+        url
+    }
+
     /// An address of the resource manager.
     pub(super) fn url(&self, path: &str, query: &str) -> Url {
         let mut url = self.resource_manager.clone();

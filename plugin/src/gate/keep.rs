@@ -260,6 +260,7 @@ impl Keeper {
             disk: &sight.disk,
             backup: &snapshot.tags,
             backup_uid: None,
+            home: None,
             location: &Default::default(),
         };
         sight.tag(sources.complete(&verdict.worth)).await;

@@ -25,6 +25,8 @@ const NAMESPACE_VARIABLE: &str = "STILLPOINT_NAMESPACE";
 /// Velero's, and its account's name, where nobody tells.
 pub(super) const NAMESPACE: &str = "velero";
 const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_FROM_AFAR: Duration = Duration::from_secs(10);
+const KUBECONFIG: &str = "KUBECONFIG";
 /// On a watch the API server says something every minute.
 const SILENCE: Duration = Duration::from_secs(100);
 
@@ -57,6 +59,19 @@ pub(super) struct Connection {
     pub(super) namespace: String,
     /// Ours, if we are in a pod.
     pub(super) account: Option<ServiceAccount>,
+    /// Where a person's objects are, if they do not say.
+    pub(super) default_namespace: String,
+}
+
+/// How a person names a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// `--kubeconfig`; `None`: KUBECONFIG, `~/.kube/config`, this pod's account, in this order, as kubectl does.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub context: Option<String>,
+    /// Where the agents' Leases are.
+    pub agents: String,
 }
 
 impl Connection {
@@ -84,6 +99,7 @@ impl Connection {
         config.read_timeout = Some(SILENCE);
         // Each call has its own limit, and its own way to try again.
         config.default_retry = false;
+        let default_namespace = config.default_namespace.clone();
         let home = home.unwrap_or_else(|| NAMESPACE.to_owned());
         let named = env::var(NAMESPACE_VARIABLE).ok();
         let named = named.filter(|namespace| !namespace.is_empty());
@@ -92,8 +108,55 @@ impl Connection {
             namespace: named.unwrap_or_else(|| home.clone()),
             home,
             account,
+            default_namespace,
         })
     }
+
+    /// The same for a person.
+    pub(super) async fn by_hand(access: &Access) -> Result<Self, ConnectError> {
+        let read =
+            match &access.kubeconfig {
+                Some(path) => Some(Kubeconfig::read_from(path).map_err(|source| {
+                    ConnectError::Kubeconfig {
+                        path: path.clone(),
+                        source,
+                    }
+                })?),
+                None if env::var_os(KUBECONFIG).is_none_or(|value| value.is_empty())
+                    && !in_home().is_some_and(|path| path.exists()) =>
+                {
+                    None
+                }
+                None => Some(Kubeconfig::read().map_err(ConnectError::Environment)?),
+            };
+        let mut config = match read {
+            Some(read) => {
+                let options = KubeConfigOptions {
+                    context: access.context.clone(),
+                    ..KubeConfigOptions::default()
+                };
+                let config = Config::from_custom_kubeconfig(read, &options).await;
+                config.map_err(ConnectError::Environment)?
+            }
+            None if env::var_os(HOST).is_some() => Config::incluster()?,
+            None => return Err(ConnectError::Nowhere),
+        };
+        config.connect_timeout = Some(CONNECT_FROM_AFAR);
+        config.read_timeout = Some(SILENCE);
+        config.default_retry = false;
+        let default_namespace = config.default_namespace.clone();
+        Ok(Self {
+            client: Client::try_from(config)?,
+            namespace: access.agents.clone(),
+            home: access.agents.clone(),
+            account: None,
+            default_namespace,
+        })
+    }
+}
+
+fn in_home() -> Option<PathBuf> {
+    env::home_dir().map(|home| home.join(".kube/config"))
 }
 
 async fn outside(read: Kubeconfig) -> Result<Config, kube::config::KubeconfigError> {

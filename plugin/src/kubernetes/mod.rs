@@ -10,8 +10,10 @@
 
 mod attachment;
 mod backups;
+mod by_hand;
 mod connect;
 mod follow;
+mod forward;
 mod lease;
 mod news;
 mod pod;
@@ -41,6 +43,9 @@ use self::{
 };
 use crate::config::ServiceAccount;
 
+pub use by_hand::{ByHand, Claim, Scope, Site, Workload, WriteError};
+pub use connect::Access;
+pub use forward::PortForwards;
 pub use snapshots::Snapshots;
 pub use view::View;
 pub use webhook::Webhook;
@@ -50,10 +55,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The cluster of this process; nothing of it exists before it is needed.
 pub struct Kubernetes {
-    kubeconfig: Option<PathBuf>,
+    way: Way,
     /// What is still to be done when the process is asked to end.
     afterwards: TaskTracker,
     cluster: OnceCell<Result<Arc<Cluster>, String>>,
+}
+
+/// How to come to it.
+enum Way {
+    /// As a program of the cluster, or with a kubeconfig.
+    Program(Option<PathBuf>),
+    Person(Access),
 }
 
 /// A cluster that can be asked.
@@ -65,6 +77,9 @@ struct Cluster {
     backups: Backups,
     pods: Pods,
     own_account: Option<ServiceAccount>,
+    /// Of the agents.
+    namespace: String,
+    default_namespace: String,
     tokens: Mutex<HashMap<ServiceAccount, Arc<Tokens>>>,
 }
 
@@ -73,7 +88,16 @@ impl Kubernetes {
     /// given to `afterwards`.
     pub fn new(kubeconfig: Option<PathBuf>, afterwards: TaskTracker) -> Self {
         Self {
-            kubeconfig,
+            way: Way::Program(kubeconfig),
+            afterwards,
+            cluster: OnceCell::new(),
+        }
+    }
+
+    /// The cluster that a person names.
+    pub fn of_person(access: Access, afterwards: TaskTracker) -> Self {
+        Self {
+            way: Way::Person(access),
             afterwards,
             cluster: OnceCell::new(),
         }
@@ -98,7 +122,11 @@ impl Kubernetes {
     /// # Errors
     /// The reason, if there is no configuration that can be used; it stays so for the process.
     async fn cluster(&self) -> Result<Arc<Cluster>, String> {
-        let connect = async || match Connection::new(self.kubeconfig.as_deref()).await {
+        let connection = async || match &self.way {
+            Way::Program(kubeconfig) => Connection::new(kubeconfig.as_deref()).await,
+            Way::Person(access) => Connection::by_hand(access).await,
+        };
+        let connect = async || match connection().await {
             Ok(connection) => Ok(Cluster::begin(connection)),
             Err(error) => Err(error.to_string()),
         };
@@ -114,7 +142,7 @@ impl Cluster {
             home,
             namespace,
             account,
-            ..
+            default_namespace,
         } = connection;
         let volumes = Arc::new(Store::new("PersistentVolumes"));
         let attachments = Arc::new(Store::new("VolumeAttachments"));
@@ -127,7 +155,9 @@ impl Cluster {
             Attachment::of,
         ));
         Arc::new(Self {
-            leases: Leases::new(client.clone(), namespace),
+            leases: Leases::new(client.clone(), namespace.clone()),
+            namespace,
+            default_namespace,
             backups: Backups::new(client.clone(), &home),
             pods: Pods::new(client.clone()),
             client,

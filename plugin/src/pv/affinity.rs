@@ -7,9 +7,11 @@
 
 use serde_json::{Value, json};
 
+use crate::model::Zone;
+
 use super::{OLD_REGION_LABEL, OLD_ZONE_LABEL, Object, REGION_LABEL, RestoredDisk, ZONE_LABEL};
 
-const DRIVERS_ZONE: &str = "topology.disk.csi.azure.com/zone";
+pub(super) const DRIVERS_ZONE: &str = "topology.disk.csi.azure.com/zone";
 const ZONE_KEYS: [&str; 3] = [DRIVERS_ZONE, ZONE_LABEL, OLD_ZONE_LABEL];
 const ZONES_OF_A_REGION: u8 = 3;
 
@@ -122,6 +124,21 @@ fn names_fault_domains(terms: &[Value]) -> bool {
         .filter(|expression| key(expression).is_some_and(|key| ZONE_KEYS.contains(&key)))
         .flat_map(values)
         .all(|value| value.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The one zone that a PV's affinity names.
+pub(super) fn only_zone(spec: &Value) -> Option<Zone> {
+    let terms = spec.pointer("/nodeAffinity/required/nodeSelectorTerms")?;
+    let expressions = terms.as_array()?.iter().flat_map(expressions);
+    let zones = expressions
+        .filter(|one| key(one).is_some_and(|key| ZONE_KEYS.contains(&key)))
+        .flat_map(values);
+    let mut zones: Vec<&str> = zones.collect();
+    zones.dedup();
+    match zones.as_slice() {
+        [zone] => zone.parse().ok(),
+        _ => None,
+    }
 }
 
 /// The term without its zones, and in the disk's region if it names one.

@@ -6,10 +6,14 @@ mod affinity;
 mod attributes;
 mod convert;
 mod error;
+mod fresh;
+mod inline;
 
 use serde_json::{Map, Value, json};
 
 pub use error::PvError;
+pub use fresh::{Fresh, zone};
+pub use inline::{Inline, InlineError};
 
 use crate::{
     model::{Disk, DiskId, DiskProperties, Zone, region},

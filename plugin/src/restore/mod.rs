@@ -53,6 +53,48 @@ pub struct Request {
     pub zone: String,
     /// The IOPS that Velero kept.
     pub iops: Option<i64>,
+    /// Where the disk is to be, whatever was kept or is mapped.
+    pub place: Option<Place>,
+    /// The SKU that it is to have, whatever was kept or is mapped.
+    pub sku: Option<Sku>,
+    /// How its name begins; `restore` if nobody minds.
+    pub name: Option<String>,
+}
+
+/// Where somebody wants a disk to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In that zone.
+    Zone(Zone),
+    /// In no zone, for machines that are in none.
+    Region,
+}
+
+/// A disk that could be made.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    snapshot: Snapshot,
+    spec: DiskSpec,
+    zone: Option<Zone>,
+    original: Sku,
+}
+
+impl Prepared {
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What it would be.
+    pub fn disk(&self) -> RestoredDisk {
+        RestoredDisk {
+            id: self.spec.id.clone(),
+            region: region(&self.spec.location),
+            zone: self.zone.clone(),
+            origin: Origin::read(&self.spec.tags),
+            properties: self.spec.properties.clone(),
+        }
+    }
 }
 
 /// Why a PV was not brought up to date.
@@ -87,6 +129,15 @@ impl Restores {
         request: &Request,
         cancel: &CancellationToken,
     ) -> Result<DiskId, RestoreError> {
+        let prepared = self.prepare(request).await?;
+        self.make(&prepared, cancel).await
+    }
+
+    /// Looks at the snapshot and decides what disk it becomes. Makes nothing.
+    ///
+    /// # Errors
+    /// See [`RestoreError`].
+    pub async fn prepare(&self, request: &Request) -> Result<Prepared, RestoreError> {
         let id: SnapshotId = request
             .snapshot
             .parse()
@@ -94,18 +145,40 @@ impl Restores {
         let snapshot = self.azure.snapshot(&id).await;
         let snapshot = snapshot.map_err(|error| RestoreError::azure(&id, error))?;
         let (spec, zone, original) = self.plan(request, &snapshot)?;
-        self.wait_for_copy(&snapshot, &original, cancel).await?;
-        let disk = self.create(&spec, &id, cancel).await?;
+        Ok(Prepared {
+            snapshot,
+            spec,
+            zone,
+            original,
+        })
+    }
+
+    /// Makes that disk and waits until it is there.
+    ///
+    /// Must run to its end, as [`Self::restore`].
+    ///
+    /// # Errors
+    /// See [`RestoreError`].
+    pub async fn make(
+        &self,
+        prepared: &Prepared,
+        cancel: &CancellationToken,
+    ) -> Result<DiskId, RestoreError> {
+        let Prepared {
+            snapshot,
+            spec,
+            zone,
+            original,
+        } = prepared;
+        self.wait_for_copy(snapshot, original, cancel).await?;
+        let disk = self.create(spec, &snapshot.id, cancel).await?;
         tracing::info!(
-            disk = %disk, snapshot = %id, sku = %spec.properties.sku,
+            disk = %disk, snapshot = %snapshot.id, sku = %spec.properties.sku,
             zone = zone.as_ref().map(Zone::to_string).unwrap_or_default(), "disk restored"
         );
         self.remember(RestoredDisk {
             id: disk.clone(),
-            region: region(&spec.location),
-            zone,
-            origin: Origin::read(&spec.tags),
-            properties: spec.properties,
+            ..prepared.disk()
         });
         Ok(disk)
     }
@@ -187,12 +260,16 @@ impl Restores {
         let original = recorded.or(kept).ok_or_else(|| RestoreError::NoSku {
             snapshot: id.clone(),
         })?;
-        let sku = self.location.mapped(&original);
+        let sku = request
+            .sku
+            .clone()
+            .unwrap_or_else(|| self.location.mapped(&original));
         let zone = placement::Wish {
             snapshot: id,
             location: &snapshot.location,
             record: record.as_ref(),
             zone: &request.zone,
+            place: request.place.as_ref(),
             mapping: &self.location.settings.zone_mapping,
             sku: &sku,
         }
@@ -210,7 +287,11 @@ impl Restores {
         let spec = DiskSpec {
             id: DiskId::new(
                 self.location.restored(),
-                format!("restore-{}", uuid::Uuid::new_v4()),
+                format!(
+                    "{}-{}",
+                    request.name.as_deref().unwrap_or("restore"),
+                    uuid::Uuid::new_v4()
+                ),
             ),
             location: snapshot.location.clone(),
             source: id.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::RestoreError;
+use super::{Place, RestoreError};
 use crate::model::{DiskProperties, Sku, SnapshotId, Zone, region};
 
 /// What decides on the zone.
@@ -14,6 +14,8 @@ pub(super) struct Wish<'a> {
     pub(super) record: Option<&'a DiskProperties>,
     /// Velero's zone: `westeurope-1`, a bare number, `0` or nothing.
     pub(super) zone: &'a str,
+    /// What somebody asks for instead.
+    pub(super) place: Option<&'a Place>,
     pub(super) mapping: &'a BTreeMap<Zone, Zone>,
     /// The SKU to be made.
     pub(super) sku: &'a Sku,
@@ -22,9 +24,15 @@ pub(super) struct Wish<'a> {
 impl Wish<'_> {
     /// The zone of the new disk; `None` if it gets none.
     pub(super) fn zone(&self) -> Result<Option<Zone>, RestoreError> {
-        let wished = self.wished()?;
         let region = region(self.location);
-        let mapped = wished.map(|zone| self.mapping.get(&zone).cloned().unwrap_or(zone));
+        let mapped = match self.place {
+            Some(Place::Zone(zone)) => Some(zone.clone()),
+            Some(Place::Region) => None,
+            None => {
+                let wished = self.wished()?;
+                wished.map(|zone| self.mapping.get(&zone).cloned().unwrap_or(zone))
+            }
+        };
         match mapped {
             Some(zone) if zone.region != region => Err(RestoreError::OtherRegion {
                 snapshot: self.snapshot.clone(),
@@ -92,6 +100,7 @@ mod tests {
             location: "West Europe",
             record: record.as_ref(),
             zone: given,
+            place: None,
             mapping: &mapping,
             sku: &Sku::new(sku),
         };

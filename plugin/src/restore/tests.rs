@@ -60,6 +60,7 @@ fn ours(properties: DiskProperties) -> Snapshot {
         disk: &disk,
         backup: &none,
         backup_uid: None,
+        home: None,
         location: &none,
     };
     Snapshot {
@@ -73,7 +74,7 @@ fn request(volume_type: &str, zone: &str) -> Request {
         snapshot: stock().id.to_string(),
         volume_type: volume_type.to_owned(),
         zone: zone.to_owned(),
-        iops: None,
+        ..Request::default()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     config::FreezeMode,
     hold::{self, Held, Standing},
     model::{Snapshot, SnapshotSpec, VolumeId},
-    ports::{AzureError, CutPermit, HoldEnd},
+    ports::{AzureError, CutPermit, HoldEnd, Stage},
 };
 
 /// A snapshot whose data is fixed.
@@ -77,6 +77,7 @@ impl Attempt<'_> {
             .iter()
             .map(|target| target.disk.id.clone().into())
             .collect();
+        self.all_reached(targets, |_| Stage::Freezing);
         let begun = tokio::select! {
             begun = Held::begin(
                 &*self.site.holder, self.mode, &hold, &volumes, settings.freeze_timeout,
@@ -86,6 +87,10 @@ impl Attempt<'_> {
         let (mut held, standings) = begun;
         let admitted = self.admit(targets, &standings, held.is_held()).await;
 
+        self.all_reached(targets, |place| match standings.get(place) {
+            Some(Standing::Still { .. }) => Stage::Frozen,
+            Some(Standing::Moving { .. }) | None => Stage::Cutting,
+        });
         let stop = CancellationToken::new();
         let cuts = specs
             .iter()
@@ -108,6 +113,7 @@ impl Attempt<'_> {
                 }
             });
         let (cuts, stopped) = self.watch(join_all(cuts), &mut held, &stop, deadline).await;
+        self.all_reached(targets, |_| Stage::Thawed);
 
         if stopped.is_none()
             && let Some(error) = cuts.iter().flatten().find_map(restartable)
@@ -208,6 +214,12 @@ impl Attempt<'_> {
         };
         held.release().await;
         (cuts, stopped)
+    }
+
+    fn all_reached(&self, targets: &[Target], stage: impl Fn(usize) -> Stage) {
+        for (place, target) in targets.iter().enumerate() {
+            self.site.reached(&target.disk.id, stage(place));
+        }
     }
 
     async fn discard<'c>(

@@ -93,6 +93,7 @@ async fn target(site: &Snapshots, volume: Volume, alone: bool) -> Result<Target,
         current,
         incremental,
         backup: volume.tags,
+        home: volume.home,
         backup_uid,
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     config::FreezeMode,
     hold::{Attachment, Standing, attachment, judge},
     model::{Consistency, Worth},
-    ports::AzureError,
+    ports::{AzureError, Stage},
     tags::Sources,
 };
 
@@ -59,6 +59,7 @@ async fn complete(
     // A copy takes minutes: the room in the request budget is not kept for so long.
     let permit = if disk.properties.sku.copies_in_background() {
         drop(permit);
+        site.reached(&disk.id, Stage::Copying);
         tokio::select! {
             () = cancel.cancelled() => return Err(cancelled()),
             copied = wait_for_copy(site, &id, &mut worth) => {
@@ -77,6 +78,7 @@ async fn complete(
         disk,
         backup: &target.backup,
         backup_uid: target.backup_uid.as_deref(),
+        home: target.home.as_ref(),
         location: &site.location.settings.tags,
     };
     let tagged = site.azure.tag_snapshot(&id, sources.complete(&worth)).await;

@@ -38,8 +38,9 @@ pub use process::Process;
 
 use crate::{
     config::{FreezeMode, Location},
-    model::{Disk, DiskId, Sku, SnapshotId, Worth},
-    ports::{Azure, Backups, Holder, News, Owners},
+    model::{Disk, DiskId, ResourceGroup, Sku, SnapshotId, Worth},
+    ports::{Azure, Backups, Holder, News, Owners, Stage, Watcher},
+    tags::Home,
 };
 
 /// The snapshots of one location.
@@ -51,6 +52,7 @@ pub struct Snapshots {
     owners: Option<Arc<dyn Owners>>,
     backups: Option<Arc<dyn Backups>>,
     process: Arc<Process>,
+    watcher: Option<Arc<dyn Watcher>>,
 }
 
 /// One volume to take a snapshot of.
@@ -60,6 +62,8 @@ pub struct Volume {
     pub id: String,
     /// Velero's tags and the backup's labels.
     pub tags: BTreeMap<String, String>,
+    /// The claim that it is of, if that is to be written down.
+    pub home: Option<Home>,
 }
 
 /// A snapshot that was taken.
@@ -99,6 +103,24 @@ impl Snapshots {
             owners,
             backups,
             process,
+            watcher: None,
+        }
+    }
+
+    /// Where they go.
+    pub fn group(&self) -> ResourceGroup {
+        self.location.snapshots()
+    }
+
+    /// The same, watched.
+    pub fn watched(self, watcher: Arc<dyn Watcher>) -> Self {
+        let watcher = Some(watcher);
+        Self { watcher, ..self }
+    }
+
+    fn reached(&self, disk: &DiskId, stage: Stage) {
+        if let Some(watcher) = &self.watcher {
+            watcher.reached(disk, stage);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     hold::Standing,
     model::{Disk, SnapshotId, SnapshotSpec},
     ports::CutPermit,
-    tags::Sources,
+    tags::{Home, Sources},
 };
 
 /// After this time a pending snapshot is swept even if its process never said how long it may take.
@@ -29,9 +29,18 @@ pub(super) struct Target {
     pub(super) incremental: bool,
     pub(super) backup: BTreeMap<String, String>,
     pub(super) backup_uid: Option<String>,
+    pub(super) home: Option<Home>,
 }
 
 impl Target {
+    /// What its snapshots are called, as far as that is free.
+    fn readable_name(&self) -> String {
+        match &self.home {
+            Some(home) => format!("{}-{}", home.namespace, home.claim),
+            None => self.disk.id.name.clone(),
+        }
+    }
+
     pub(super) fn is_attached_nowhere(&self) -> bool {
         self.current && self.disk.attached_to.is_empty()
     }
@@ -101,12 +110,13 @@ impl Attempt<'_> {
             disk: &target.disk,
             backup: &target.backup,
             backup_uid: target.backup_uid.as_deref(),
+            home: target.home.as_ref(),
             location: &settings.tags,
         };
         SnapshotSpec {
             id: SnapshotId::new(
                 self.site.location.snapshots(),
-                name::snapshot(number, &target.disk.id.name, hold),
+                name::snapshot(number, &target.readable_name(), hold),
             ),
             location: target.disk.location.clone(),
             source: target.disk.id.clone(),

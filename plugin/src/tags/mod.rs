@@ -3,12 +3,13 @@
 //! On a snapshot: what it is worth (`stillpoint-consistency`, `-reason`, `-frozen-ms`), how it was taken (`-hold`, `-state`,
 //! `-pending-until`, and for which backup, `-backup-uid`), what it does not remember of its disk
 //! (`stillpoint-disk-<property>`), which tags are the backup's and not the disk's (`-backup-tags`; those that begin with
-//! `velero.io-` always are), and the disk's tags that the backup's hide (`stillpoint-disk-tag-<key>`). Then the tags of
+//! `velero.io-` always are), where it was at home in Kubernetes ([`Home`]), and the disk's tags that the backup's hide (`stillpoint-disk-tag-<key>`). Then the tags of
 //! the backup, of the location, and of the disk.
 //!
 //! On a restored disk: `stillpoint-from-snapshot`, `-from-consistency`, `-from-reason`, and the original disk's tags.
 //! These never come onto a snapshot of that disk.
 
+mod home;
 mod record;
 mod rules;
 
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use home::Home;
 pub use rules::check;
 
 use crate::model::{Consistency, Disk, DiskProperties, Snapshot, SnapshotId, Worth};
@@ -65,6 +67,8 @@ pub struct Sources<'a> {
     pub backup: &'a Tags,
     /// The UID of Velero's Backup, if it is known.
     pub backup_uid: Option<&'a str>,
+    /// Where its volume is at home, if the claim is known that it is of.
+    pub home: Option<&'a Home>,
     /// The location's.
     pub location: &'a Tags,
 }
@@ -99,6 +103,9 @@ impl Sources<'_> {
             tags.offer(BACKUP_UID, uid);
         }
         record::write(&self.disk.properties, &mut tags);
+        if let Some(home) = self.home {
+            home::write(home, &mut tags);
+        }
         let others: Vec<(String, &String)> = self
             .backup
             .iter()

@@ -83,6 +83,7 @@ fn a_pending_snapshot_understates_itself() {
         disk: &disk,
         backup: &none,
         backup_uid: Some("u1"),
+        home: None,
         location: &none,
     };
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -129,6 +130,7 @@ fn the_backups_tags_stay_and_only_the_disks_go_on() {
         disk: &disk,
         backup: &backup,
         backup_uid: None,
+        home: None,
         location: &location,
     };
     let taken = sources.complete(&worth());
@@ -203,6 +205,7 @@ fn ours_and_veleros_go_before_the_disks() {
         disk: &disk,
         backup: &backup,
         backup_uid: None,
+        home: None,
         location: &Tags::new(),
     };
     let taken = sources.complete(&worth());
@@ -279,7 +282,7 @@ proptest! {
     #[test]
     fn records_round_trip(properties in any_properties(), own in prop::collection::btree_map("[A-Za-z]{1,9}", ".{0,300}", 0..60)) {
         let disk = disk(properties, own);
-        let sources = Sources { hold: "h1", disk: &disk, backup: &Tags::new(), backup_uid: None, location: &Tags::new() };
+        let sources = Sources { hold: "h1", disk: &disk, backup: &Tags::new(), backup_uid: None, home: None, location: &Tags::new() };
         let taken = sources.complete(&worth());
         prop_assert!(taken.len() <= 50);
         prop_assert_eq!(disk_record(&taken), Ok(Some(record::without_defaults(&disk.properties))));

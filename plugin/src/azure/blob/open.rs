@@ -20,7 +20,9 @@ use crate::{
     azure::{
         ConnectError,
         cloud::Cloud,
-        core_of, present,
+        core_of,
+        identity::Otherwise,
+        present,
         storage_account::{Listed, Properties, StorageAccount},
         transport::Transport,
         variables::{self as name, Variables},
@@ -96,7 +98,12 @@ async fn with_identity(
     cloud: Cloud,
 ) -> Result<Account, StoreError> {
     let usual = usual_endpoint(settings, &cloud)?;
-    let core = core_of(variables, cloud, settings.ca_cert.as_deref())?;
+    let core = core_of(
+        variables,
+        Otherwise::Machine,
+        cloud,
+        settings.ca_cert.as_deref(),
+    )?;
     let tokens = core.storage_tokens()?;
     let known = group(settings, variables).map(|group| StorageAccount {
         core: core.clone(),

@@ -7,7 +7,10 @@ use super::{
     start,
 };
 use crate::azure::{
-    Cloud, connect, identity::Identity as Chosen, transport::Transport, variables::Variables,
+    Cloud, connect,
+    identity::{Identity as Chosen, Otherwise},
+    transport::Transport,
+    variables::Variables,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +131,7 @@ async fn managed_identities_are_told_apart_by_what_the_client_id_is() {
     ] {
         let process = |name: &str| (name == "AZURE_CLIENT_ID").then(|| client_id.to_owned());
         let variables = Variables::load(None, &process).unwrap();
-        let identity = Chosen::choose(&variables).unwrap();
+        let identity = Chosen::choose(&variables, Otherwise::Machine).unwrap();
         let wire = ToLab(lab.endpoints().imds.clone(), Transport::new(None).unwrap());
         let credential = identity
             .credential(&cloud, std::sync::Arc::new(wire))

@@ -48,6 +48,7 @@ fn volume(id: impl ToString) -> Volume {
     Volume {
         id: id.to_string(),
         tags,
+        home: None,
     }
 }
 

@@ -1,0 +1,24 @@
+//! Whether a person means it.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use super::Failure;
+
+/// Asks on a terminal; elsewhere somebody must have said yes before.
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Unconfirmed(question.to_owned()));
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::Declined),
+    }
+}

@@ -1,0 +1,137 @@
+//! Claims, each with its volume.
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::{Api, ResourceExt as _, api::ListParams};
+
+use super::{ByHand, answer};
+use crate::{model::DiskId, pv, tags::Home};
+
+/// Where claims are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In one namespace.
+    Namespace(String),
+    /// In all of them.
+    All,
+}
+
+/// A claim.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// What is to be known of it without its cluster.
+    pub home: Home,
+    /// Its disk, or why it has none.
+    pub disk: Result<DiskId, String>,
+}
+
+impl ByHand {
+    /// The claims of those names, all that match the selector, or all. A name that nobody has is an error.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub async fn claims(
+        &self,
+        scope: &Scope,
+        names: &[String],
+        selector: Option<&str>,
+    ) -> Result<Vec<Claim>, String> {
+        let api: Api<PersistentVolumeClaim> = match scope {
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+            Scope::All => Api::all(self.client.clone()),
+        };
+        let mut found = Vec::new();
+        if names.is_empty() {
+            let mut params = ListParams::default();
+            params.label_selector = selector.map(str::to_owned);
+            let listed = answer("PersistentVolumeClaims", api.list(&params)).await?;
+            found.extend(listed);
+        }
+        for name in names {
+            let what = format!("PersistentVolumeClaim {name}");
+            found.push(answer(&what, api.get(name)).await?);
+        }
+        let cluster = self.identity().await;
+        let mut claims = Vec::new();
+        for claim in found {
+            let claim = self.claim(claim, cluster.clone()).await?;
+            claims.push(claim);
+        }
+        Ok(claims)
+    }
+
+    /// The names of the claims of a scope, with their namespaces.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub async fn claim_names(&self, scope: &Scope) -> Result<Vec<(String, String)>, String> {
+        let api: Api<PersistentVolumeClaim> = match scope {
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+            Scope::All => Api::all(self.client.clone()),
+        };
+        let all = ListParams::default();
+        let asked = api.list_metadata(&all);
+        let listed = answer("PersistentVolumeClaims", asked).await?;
+        let name = |claim: &kube::core::PartialObjectMeta<_>| {
+            (claim.namespace().unwrap_or_default(), claim.name_any())
+        };
+        Ok(listed.items.iter().map(name).collect())
+    }
+
+    async fn claim(
+        &self,
+        claim: PersistentVolumeClaim,
+        cluster: Option<String>,
+    ) -> Result<Claim, String> {
+        let (namespace, name) = (claim.namespace().unwrap_or_default(), claim.name_any());
+        let spec = claim.spec.unwrap_or_default();
+        let mut home = Home {
+            cluster,
+            namespace,
+            claim: name,
+            labels: claim.metadata.labels.unwrap_or_default(),
+            storage_class: spec.storage_class_name.unwrap_or_default(),
+            ..Home::default()
+        };
+        let phase = claim.status.and_then(|status| status.phase);
+        let Some(volume) = spec.volume_name.filter(|name| !name.is_empty()) else {
+            let phase = phase.unwrap_or_else(|| "unbound".to_owned());
+            let disk = Err(format!("it is {phase}: it has no volume yet"));
+            return Ok(Claim { home, disk });
+        };
+        let api: Api<PersistentVolume> = Api::all(self.client.clone());
+        let what = format!("PersistentVolume {volume}");
+        let found = answer(&what, api.get(&volume)).await?;
+        let disk = disk(&found);
+        describe(&mut home, found);
+        Ok(Claim { home, disk })
+    }
+}
+
+fn disk(volume: &PersistentVolume) -> Result<DiskId, String> {
+    let value = serde_json::to_value(volume).map_err(|error| error.to_string())?;
+    match pv::volume_id(&value) {
+        Ok(Some(id)) => id
+            .parse()
+            .map_err(|error: crate::model::InvalidId| error.to_string()),
+        Ok(None) => Err(format!(
+            "PersistentVolume {} is no managed disk of Azure (expected the driver {} or azureDisk)",
+            volume.name_any(),
+            pv::DRIVER
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn describe(home: &mut Home, volume: PersistentVolume) {
+    let value = serde_json::to_value(&volume).unwrap_or_default();
+    home.volume = volume.name_any();
+    home.zone = pv::zone(&value);
+    let spec = volume.spec.unwrap_or_default();
+    home.storage_class = spec.storage_class_name.unwrap_or_default();
+    let capacity = spec.capacity.and_then(|mut all| all.remove("storage"));
+    home.capacity = capacity.map(|quantity| quantity.0).unwrap_or_default();
+    home.access_modes = spec.access_modes.unwrap_or_default();
+    home.block = spec.volume_mode.as_deref() == Some("Block");
+    let csi = spec.csi.and_then(|csi| csi.fs_type);
+    home.filesystem = csi.or(spec.azure_disk.and_then(|disk| disk.fs_type));
+}
