@@ -57,6 +57,11 @@ impl Cluster {
         Ok(companion)
     }
 
+    /// Where the port of the pod `stillpoint-agent-node-N` leads, whichever it is: an agent listens there, if any does.
+    pub fn agent_address(&self, node: u8) -> SocketAddr {
+        crate::part::agent(&self.place.port, node)
+    }
+
     /// An address on which no part of the cluster listens; the same for the same number, 0 to 99.
     pub fn spare_address(&self, number: u8) -> SocketAddr {
         self.place.port.on(100 + number)

@@ -8,6 +8,11 @@ use tempfile::TempDir;
 
 use crate::{credentials::Credentials, process::Process, scratch::Port};
 
+/// The last part of the addresses on which agents listen, less the number of their node.
+const AGENTS: u8 = 210;
+/// How many nodes can have an agent whose port is forwarded.
+const NODES: u8 = 9;
+
 /// How much of a cluster to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {
@@ -80,7 +85,7 @@ impl Part {
             Self::ControllerManager => controller_manager(place),
             Self::Scheduler => scheduler(place),
             Self::Kwok => {
-                std::fs::write(directory.join("kwok.json"), kwok_config())?;
+                std::fs::write(directory.join("kwok.json"), kwok_config(&place.port))?;
                 kwok(place, program.with_file_name("stages.yaml"))
             }
         };
@@ -198,8 +203,13 @@ fn kwok(place: &Place, stages: PathBuf) -> Flags {
     ]
 }
 
+/// Where the port of an agent's pod `stillpoint-agent-node-N` leads, whichever it is.
+pub(crate) fn agent(port: &Port, node: u8) -> SocketAddr {
+    port.on(AGENTS + node)
+}
+
 /// Options left out would be 0, which kwok refuses; without ClusterExec it refuses to run commands.
-fn kwok_config() -> String {
+fn kwok_config(port: &Port) -> String {
     let options = json!({
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokConfiguration",
@@ -224,5 +234,22 @@ fn kwok_config() -> String {
             { "local": { "workDir": "/", "envs": [{ "name": "PATH", "value": path }] } },
         ] },
     });
-    format!("{options}\n---\n{exec}\n")
+    let forwards = (1..=NODES).map(|node| {
+        let target = agent(port, node);
+        let name = format!("stillpoint-agent-node-{node}");
+        let forward = json!({
+            "apiVersion": "kwok.x-k8s.io/v1alpha1",
+            "kind": "ClusterPortForward",
+            "metadata": { "name": name },
+            "spec": {
+                "selector": { "matchNames": [name] },
+                "forwards": [
+                    { "target": { "address": target.ip().to_string(), "port": target.port() } },
+                ],
+            },
+        });
+        format!("---\n{forward}\n")
+    });
+    let forwards: String = forwards.collect();
+    format!("{options}\n---\n{exec}\n{forwards}")
 }

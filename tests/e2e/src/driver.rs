@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::{core::v1::PersistentVolume, storage::v1::VolumeAttachment};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeSpec},
+    storage::v1::VolumeAttachment,
+};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
@@ -190,9 +193,6 @@ impl State {
         for attachment in attachments.list(&ListParams::default()).await? {
             let name = attachment.metadata.name.unwrap_or_default();
             let (spec, source) = (&attachment.spec, &attachment.spec.source);
-            let Some(pv) = source.persistent_volume_name.clone() else {
-                continue;
-            };
             wanted.insert(name.clone());
             if attachment.status.is_some_and(|status| status.attached) {
                 continue;
@@ -200,7 +200,12 @@ impl State {
             if !self.mounts().volumes.contains_key(&name) {
                 let node = self.nodes.get(&spec.node_name);
                 let node = node.context("a node that is none")?;
-                self.mount(&name, &volumes.get(&pv).await?, node)?;
+                let volume = match (&source.persistent_volume_name, &source.inline_volume_spec) {
+                    (Some(pv), _) => volumes.get(pv).await?,
+                    (None, Some(spec)) => inline(spec),
+                    (None, None) => continue,
+                };
+                self.mount(&name, &volume, node)?;
             }
             let attached = Patch::Merge(json!({ "status": { "attached": true } }));
             attachments
@@ -258,6 +263,17 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// A volume that only a pod's spec tells of, by its disk's name.
+fn inline(spec: &PersistentVolumeSpec) -> PersistentVolume {
+    let mut volume = PersistentVolume {
+        spec: Some(spec.clone()),
+        ..PersistentVolume::default()
+    };
+    let disk = handle(&volume);
+    volume.metadata.name = disk.and_then(|id| Some(id.rsplit_once('/')?.1.to_owned()));
+    volume
 }
 
 /// The disk of a PersistentVolume of ours, in-tree ones too.

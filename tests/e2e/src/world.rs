@@ -87,12 +87,13 @@ impl World {
         let token = cluster.token("velero", "stillpoint-agent", None).await?;
         let kubeconfig = cluster.kubeconfig_with("stillpoint-agent", &token)?;
         let (mut agents, mut nodes) = (BTreeMap::new(), BTreeMap::new());
-        for (number, zone) in (1..).zip(ZONES) {
+        for (number, zone) in (1u8..).zip(ZONES) {
             let name = format!("node-{number}");
             install::node(&cluster, &name, zone).await?;
             let home = directory.path().join(&name);
             let kubelet = Kubelet::of(&name, &home.join("kubelet"))?;
-            let agent = Agent::start(&kubelet, &agent_home(&directory, &name), Some(&kubeconfig))?;
+            let (home, listen) = (agent_home(&directory, &name), cluster.agent_address(number));
+            let agent = Agent::start_at(&kubelet, &home, Some(&kubeconfig), listen)?;
             agents.insert(name.clone(), agent);
             let zone = zone.into();
             nodes.insert(name, Node { zone, kubelet });
@@ -210,7 +211,13 @@ impl World {
             self.agents.remove(node);
             let kubelet = self.driver.kubelet(node).context("there is no such node")?;
             let home = agent_home(&self.directory, node);
-            let agent = Agent::start(kubelet, &home, Some(&self.agents_kubeconfig))?;
+            let number = node
+                .rsplit_once('-')
+                .and_then(|(_, number)| number.parse().ok());
+            let listen = self
+                .cluster
+                .agent_address(number.context("a node has a number")?);
+            let agent = Agent::start_at(kubelet, &home, Some(&self.agents_kubeconfig), listen)?;
             self.agents.insert(node.into(), agent);
             Ok(())
         })

@@ -47,6 +47,8 @@ pub struct Settings {
     pub page_size: usize,
     /// Regions with their zones.
     pub regions: BTreeMap<String, Vec<String>>,
+    /// What the subscriptions cannot have: a SKU of disks in a zone (`1`).
+    pub withheld: Vec<(crate::Sku, String)>,
 }
 
 impl Default for Settings {
@@ -77,6 +79,7 @@ impl Default for Settings {
                 .into_iter()
                 .chain(zoneless.map(|name| (name.into(), Vec::new())))
                 .collect(),
+            withheld: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Write as _,
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -28,6 +29,17 @@ impl Agent {
     /// Starts an agent for `kubelet` that keeps its files in `directory`, and waits for its socket. With a kubeconfig it
     /// is of that cluster too, listening on loopback.
     pub fn start(kubelet: &Kubelet, directory: &Path, kubeconfig: Option<&Path>) -> Result<Self> {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(kubelet, directory, kubeconfig, anywhere)
+    }
+
+    /// The same, listening at that address.
+    pub fn start_at(
+        kubelet: &Kubelet,
+        directory: &Path,
+        kubeconfig: Option<&Path>,
+        listen: SocketAddr,
+    ) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
 
         std::fs::create_dir_all(directory)?;
@@ -45,7 +57,7 @@ impl Agent {
             .env("STILLPOINT_ACCEPT", "velero/velero,velero/stillpoint-gate")
             // It is of no cluster, even where this runs in a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
-            .args(kubeconfig.map(|_| "--listen=127.0.0.1:0"))
+            .args(kubeconfig.map(|_| format!("--listen={listen}")))
             .args(kubeconfig.map(|path| format!("--kubeconfig={}", path.display())))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

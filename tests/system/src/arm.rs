@@ -66,6 +66,11 @@ impl Arm {
         })
     }
 
+    /// What it logged in with.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// GET of a resource.
     pub async fn get(&self, id: &ResourceId) -> Result<Answer> {
         self.send(Method::GET, &self.url(id), None).await

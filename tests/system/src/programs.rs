@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub const PLUGIN: &str = "velero-plugin-stillpoint";
 /// The admission webhook.
 pub const GATE: &str = "stillpoint-gate";
+/// What a person runs.
+pub const KUBECTL: &str = "kubectl-stillpoint";
 /// The node agent.
 pub const AGENT: &str = "stillpoint-agent";
 

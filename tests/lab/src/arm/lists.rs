@@ -162,7 +162,14 @@ pub(crate) fn skus(context: &Context<'_>) -> Answer {
         let disks = Sku::DISKS
             .into_iter()
             .filter(|sku| !(sku.zone_redundant() && zones.is_empty()));
-        value.extend(disks.flat_map(|sku| disk_skus(sku, location, zones)));
+        let disks = disks.flat_map(|sku| {
+            let mut entries = disk_skus(sku, location, zones);
+            entries
+                .iter_mut()
+                .for_each(|entry| restrict(context, sku, location, entry));
+            entries
+        });
+        value.extend(disks);
         let snapshots = Sku::SNAPSHOTS
             .into_iter()
             .filter(|sku| !(sku.zone_redundant() && zones.is_empty()));
@@ -178,6 +185,21 @@ pub(crate) fn skus(context: &Context<'_>) -> Answer {
         }));
     }
     Answer::json(StatusCode::OK, &json!({"value": value}))
+}
+
+/// What the subscription cannot have of it.
+fn restrict(context: &Context<'_>, sku: Sku, location: &str, entry: &mut Value) {
+    let withheld = context.world.settings.withheld.iter();
+    let zones: Vec<_> = withheld
+        .filter(|(one, _)| *one == sku)
+        .map(|(_, zone)| zone)
+        .collect();
+    if !zones.is_empty() {
+        entry["restrictions"] = json!([{
+            "type": "Zone", "values": [location], "reasonCode": "NotAvailableForSubscription",
+            "restrictionInfo": { "locations": [location], "zones": zones },
+        }]);
+    }
 }
 
 fn disk_skus(sku: Sku, location: &str, zones: &[String]) -> Vec<Value> {

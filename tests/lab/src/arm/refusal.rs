@@ -155,6 +155,8 @@ pub(crate) enum Refusal {
     #[error("Changing property '{0}' is not allowed.")]
     Change(String),
     #[error("{0}")]
+    SkuNotAvailable(String),
+    #[error("{0}")]
     NotAllowed(String),
     #[error("{0}")]
     Busy(String),
@@ -237,6 +239,7 @@ impl Refusal {
                 "LocationNotSupportAvailabilityZones",
             ),
             Self::Change(_) => (StatusCode::CONFLICT, "PropertyChangeNotAllowed"),
+            Self::SkuNotAvailable(_) => (StatusCode::CONFLICT, "SkuNotAvailable"),
             Self::NotAllowed(_) => (StatusCode::CONFLICT, "OperationNotAllowed"),
             Self::Busy(_) => (StatusCode::CONFLICT, "Conflict"),
             Self::Values(_) => (StatusCode::BAD_REQUEST, "InvalidValuesForRequestParameters"),

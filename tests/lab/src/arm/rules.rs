@@ -142,6 +142,12 @@ pub(crate) fn zones(
                 id.name
             ),
         )),
+        [zone] if settings.withheld.contains(&(sku, zone.clone())) => {
+            Err(Refusal::SkuNotAvailable(format!(
+                "The requested SKU {sku} of resource '{resource}' is not available in location '{location}' zones \
+                 '{zone}' for this subscription. Try another zone or SKU."
+            )))
+        }
         [_] => Ok(()),
     }
 }
