@@ -60,7 +60,10 @@ pub(super) fn yaml<T: Serialize>(out: &mut impl Write, documents: &[T]) -> io::R
         if number > 0 {
             writeln!(out, "---")?;
         }
-        let text = serde_saphyr::to_string(document).map_err(io::Error::other)?;
+        // IDs are long, and stay on their lines.
+        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+        let text = serde_saphyr::to_string_with_options(document, options);
+        let text = text.map_err(io::Error::other)?;
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
@@ -103,5 +106,7 @@ mod tests {
         let text = text(|out| yaml(out, &documents));
         let read: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         assert_eq!(read, documents, "{text}");
+        // As kubectl reads it, by YAML 1.1, `no` is false.
+        assert!(!text.contains("zone: no\n"), "{text}");
     }
 }

@@ -15,6 +15,15 @@ pub enum Scope {
     All,
 }
 
+impl Scope {
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Namespace(namespace) => namespace,
+            Self::All => "",
+        }
+    }
+}
+
 /// A claim.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -25,7 +34,7 @@ pub struct Claim {
 }
 
 impl ByHand {
-    /// The claims of those names, all that match the selector, or all. A name that nobody has is an error.
+    /// The claims of those names, all that match the selector, or all.
     ///
     /// # Errors
     /// The reason, for a person.
@@ -39,22 +48,29 @@ impl ByHand {
             Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
             Scope::All => Api::all(self.client.clone()),
         };
-        let mut found = Vec::new();
+        let cluster = self.identity().await;
+        let mut claims = Vec::new();
         if names.is_empty() {
             let mut params = ListParams::default();
             params.label_selector = selector.map(str::to_owned);
             let listed = answer("PersistentVolumeClaims", api.list(&params)).await?;
-            found.extend(listed);
+            for claim in listed {
+                claims.push(self.claim(claim, cluster.clone()).await);
+            }
         }
         for name in names {
             let what = format!("PersistentVolumeClaim {name}");
-            found.push(answer(&what, api.get(name)).await?);
-        }
-        let cluster = self.identity().await;
-        let mut claims = Vec::new();
-        for claim in found {
-            let claim = self.claim(claim, cluster.clone()).await?;
-            claims.push(claim);
+            claims.push(match answer(&what, api.get(name)).await {
+                Ok(claim) => self.claim(claim, cluster.clone()).await,
+                Err(reason) => Claim {
+                    home: Home {
+                        namespace: scope.namespace().to_owned(),
+                        claim: name.clone(),
+                        ..Home::default()
+                    },
+                    disk: Err(reason),
+                },
+            });
         }
         Ok(claims)
     }
@@ -77,11 +93,7 @@ impl ByHand {
         Ok(listed.items.iter().map(name).collect())
     }
 
-    async fn claim(
-        &self,
-        claim: PersistentVolumeClaim,
-        cluster: Option<String>,
-    ) -> Result<Claim, String> {
+    async fn claim(&self, claim: PersistentVolumeClaim, cluster: Option<String>) -> Claim {
         let (namespace, name) = (claim.namespace().unwrap_or_default(), claim.name_any());
         let spec = claim.spec.unwrap_or_default();
         let mut home = Home {
@@ -96,14 +108,19 @@ impl ByHand {
         let Some(volume) = spec.volume_name.filter(|name| !name.is_empty()) else {
             let phase = phase.unwrap_or_else(|| "unbound".to_owned());
             let disk = Err(format!("it is {phase}: it has no volume yet"));
-            return Ok(Claim { home, disk });
+            return Claim { home, disk };
         };
         let api: Api<PersistentVolume> = Api::all(self.client.clone());
         let what = format!("PersistentVolume {volume}");
-        let found = answer(&what, api.get(&volume)).await?;
-        let disk = disk(&found);
-        describe(&mut home, found);
-        Ok(Claim { home, disk })
+        let disk = match answer(&what, api.get(&volume)).await {
+            Ok(found) => {
+                let disk = disk(&found);
+                describe(&mut home, found);
+                disk
+            }
+            Err(reason) => Err(reason),
+        };
+        Claim { home, disk }
     }
 }
 

@@ -8,22 +8,16 @@ use stillpoint_system::arm::Arm;
 
 use crate::{golden, scene::Scene, shell::Shell};
 
-const GROUP: &str = "--resource-group Stillpoint-Lab";
-
 /// YAML and JSON of what would be made, a disk alone, a command of which a part failed.
 pub(crate) async fn output_is_what_programs_read(scene: &Scene) -> Result<()> {
     let lab = &scene.world.lab;
     let disks = lab.disks().len();
     let mut shell = Shell::new(scene);
     let back = "restore --latest-of data -n shop --name copy --zone 3";
+    shell.run(&format!("{back} --dry-run=server"), 0).await?;
+    shell.run(&format!("{back} --dry-run --in-tree"), 0).await?;
     shell
-        .run(&format!("{back} --dry-run=server"), GROUP, 0)
-        .await?;
-    shell
-        .run(&format!("{back} --dry-run --in-tree"), GROUP, 0)
-        .await?;
-    shell
-        .run(&format!("{back} --dry-run --as inline"), GROUP, 0)
+        .run(&format!("{back} --dry-run --as inline"), 0)
         .await?;
     ensure!(
         lab.disks().len() == disks,
@@ -41,9 +35,9 @@ pub(crate) async fn output_is_what_programs_read(scene: &Scene) -> Result<()> {
     ensure!(worth(1) == Some("unmounted"), "{read:#} {output:?}");
     ensure!(output.status.code() == Some(0), "{output:?}");
     shell
-        .run(&format!("{back} --dry-run --as disk -o yaml"), GROUP, 0)
+        .run(&format!("{back} --dry-run --as disk -o yaml"), 0)
         .await?;
-    let made = scene.stdout(&format!("{back} --as disk {GROUP}")).await?;
+    let made = scene.stdout(&format!("{back} --as disk")).await?;
     let disk = lab
         .disk(&made.trim().parse()?)
         .context("the disk is not there")?;
@@ -57,7 +51,7 @@ pub(crate) async fn old_snapshots_are_pruned_and_deleted(scene: &Scene) -> Resul
         Ok(names.lines().map(str::to_owned).collect())
     };
     let before = of_data().await?;
-    ensure!(before.len() == 2, "{before:?}");
+    ensure!(before.len() == 3, "{before:?}");
     let to = "--destination-resource-group backups";
     scene
         .stdout(&format!("snapshot data -n shop {to} --keep 2"))

@@ -74,11 +74,11 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// Runs `kubectl stillpoint LINE`, which must exit so; `hidden` is only for this test, and not shown.
-    pub(crate) async fn run(&mut self, line: &str, hidden: &str, exit: i32) -> Result<()> {
+    /// Runs `kubectl stillpoint LINE`, which must exit so.
+    pub(crate) async fn run(&mut self, line: &str, exit: i32) -> Result<()> {
         let path = self.scene.world.scratch().join("seen");
         let file = File::create(&path)?;
-        let mut command = self.scene.program(&format!("{line} {hidden}"))?;
+        let mut command = self.scene.program(line)?;
         let status = command.stdout(file.try_clone()?).stderr(file).status();
         let status = timeout(ENDS_WITHIN, status).await;
         let status = status.with_context(|| format!("{line}: it does not end"))??;
@@ -88,8 +88,7 @@ impl<'a> Shell<'a> {
         let endpoint = self.scene.world.lab.endpoint();
         let said = said.replace(endpoint, "https://management.azure.com");
         let said = self.names.normalised(&said, subscription);
-        let line = self.names.normalised(line, subscription);
-        self.say(&format!("kubectl stillpoint {}", line.trim_end()), &said);
+        self.say(&format!("kubectl stillpoint {line}"), &said);
         Ok(())
     }
 

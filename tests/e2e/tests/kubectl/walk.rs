@@ -16,8 +16,6 @@ use crate::{
 
 const ORDERS: &str = "orders";
 const GOOD: &str = "one pear, two plums";
-/// The cluster's nodes do not tell theirs here.
-const GROUP: &str = "--resource-group Stillpoint-Lab";
 
 pub(crate) async fn there_and_back(scene: &Scene) -> Result<()> {
     let world = &scene.world;
@@ -27,11 +25,9 @@ pub(crate) async fn there_and_back(scene: &Scene) -> Result<()> {
     write(&legacy, GOOD)?;
     let mut shell = Shell::new(scene);
 
-    shell.run("status -n shop", "", 0).await?;
+    shell.run("status -n shop", 0).await?;
     let to = "--destination-resource-group backups";
-    shell
-        .run(&format!("snapshot data -n shop {to}"), "", 0)
-        .await?;
+    shell.run(&format!("snapshot data -n shop {to}"), 0).await?;
     assert_clean(scene).await?;
 
     write(&data, "rubbish")?;
@@ -39,21 +35,21 @@ pub(crate) async fn there_and_back(scene: &Scene) -> Result<()> {
     shell.say("kubectl -n shop scale deployment web --replicas 0", "");
     lose(scene, "data").await?;
     shell.say("kubectl -n shop delete pvc data", "");
-    shell.run("snapshots -n shop", "", 0).await?;
+    shell.run("snapshots -n shop", 0).await?;
     let back = "restore --latest-of data -n shop --zone 2 --apply";
-    shell.run(back, GROUP, 0).await?;
+    shell.run(back, 0).await?;
     scene.scale("web", 1).await?;
     shell.say("kubectl -n shop scale deployment web --replicas 1", "");
     is_back(scene, "web", "node-2").await?;
     ensure!(read(&world.mounted(SHOP, "data").await?)? == GOOD);
 
     shell
-        .run(&format!("snapshot legacy -n shop {to}"), "", 0)
+        .run(&format!("snapshot legacy -n shop {to}"), 0)
         .await?;
     write(&legacy, "rubbish")?;
     let back =
         "restore --latest-of legacy -n shop --zone 3 --as inline --patch deployment/old --yes";
-    shell.run(back, GROUP, 0).await?;
+    shell.run(back, 0).await?;
     is_back(scene, "old", "node-3").await?;
     let inline = inline(scene)?;
     let path = until("the inline volume is mounted", SOON, async || {
