@@ -54,12 +54,31 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     check(asked)?;
     let plan = Plan::make(context, asked).await?;
+    tell(&plan.found);
     match asked.form {
         Form::Pvc => claim::run(&plan, out).await?,
         Form::Inline => inline::run(&plan, out).await?,
         Form::Disk => disk(&plan, out).await?,
     }
     Ok(Exit::Done)
+}
+
+/// Which snapshot it is, and what that is worth.
+fn tell(found: &Found) {
+    let name = &found.snapshot.id.name;
+    match &found.marks.worth {
+        Some(worth) if worth.consistency.is_consistent() => {
+            eprintln!("from snapshot {name} ({})", worth.consistency);
+        }
+        Some(worth) => {
+            eprintln!("from snapshot {name}");
+            eprintln!("warning: it is crash-consistent only: {}", worth.reason);
+        }
+        None => {
+            eprintln!("from snapshot {name}");
+            eprintln!("warning: nobody wrote down whether its filesystem is whole");
+        }
+    }
 }
 
 /// Options that mean nothing together.

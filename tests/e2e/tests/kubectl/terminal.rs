@@ -97,7 +97,7 @@ pub(crate) async fn bars_and_questions(scene: &Scene) -> Result<()> {
 
     let names = scene.stdout("snapshots -n shop --pvc data -o name").await?;
     let name = names.lines().next().unwrap_or_default();
-    terminal.tmux(&["send-keys", "C-l"]).await?;
+    terminal.types("clear").await?;
     terminal
         .types(&format!("{program} delete {name}; echo exit=$?"))
         .await?;
@@ -106,7 +106,7 @@ pub(crate) async fn bars_and_questions(scene: &Scene) -> Result<()> {
         .await?;
     terminal.types("n").await?;
     terminal.shows(&["nothing was changed", "exit=1"]).await?;
-    terminal.tmux(&["send-keys", "C-l"]).await?;
+    terminal.types("clear").await?;
     terminal
         .types(&format!("{program} delete {name}; echo exit=$?"))
         .await?;
@@ -117,7 +117,7 @@ pub(crate) async fn bars_and_questions(scene: &Scene) -> Result<()> {
         .await?;
 
     // Interrupted while it is frozen: it is undone, and nothing stays.
-    terminal.tmux(&["send-keys", "C-l"]).await?;
+    terminal.types("clear").await?;
     let before = scene.world.lab.snapshots().len();
     terminal
         .types(&format!(
