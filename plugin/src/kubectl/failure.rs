@@ -78,6 +78,9 @@ pub(super) enum Failure {
     /// It would do harm, or not work.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Somebody does not wait any longer.
+    #[error("the claim was made; whether it is bound was not awaited")]
+    NotAwaited,
     /// Nobody said yes.
     #[error("{0} Nobody can be asked here: say --yes if it is meant")]
     Unconfirmed(String),
@@ -103,6 +106,7 @@ impl Failure {
             | Self::Inline(_)
             | Self::Write(_)
             | Self::Refused(_)
+            | Self::NotAwaited
             | Self::Unconfirmed(_)
             | Self::Declined
             | Self::Io(_) => Exit::Failed,

@@ -76,19 +76,18 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
 async fn obey(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
     let cancel = CancellationToken::new();
     let interrupted = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("interrupted: what is in the making is undone…");
-            interrupted.cancel();
-        }
-    });
+    tokio::spawn(async move { heed_interruptions(&interrupted).await });
     let context = Context::new(cli.global, cancel);
     let exit = match &cli.command {
         Command::Snapshot(asked) => take::run(&context, asked, out).await,
-        Command::Snapshots(asked) => list::run(&context, asked, out).await,
+        Command::Snapshots(asked) => {
+            unless_interrupted(&context, list::run(&context, asked, out)).await
+        }
         Command::Restore(asked) => restore::run(&context, asked, out).await,
         Command::Delete(asked) => delete::run(&context, asked, out).await,
-        Command::Status(asked) => status::run(&context, asked, out).await,
+        Command::Status(asked) => {
+            unless_interrupted(&context, status::run(&context, asked, out)).await
+        }
         Command::Completion(asked) => complete::print_script(asked, out).map(|()| Exit::Done),
     };
     let exit = match exit {
@@ -102,9 +101,54 @@ async fn obey(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
     exit
 }
 
+/// The first has what is in the making undone, which takes as long as Azure takes; the second ends us at once, as does
+/// one that answers a question.
+async fn heed_interruptions(cancel: &CancellationToken) {
+    for first in [true, false] {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        if !first || confirm::is_asking() {
+            eprintln!();
+            std::process::exit(Exit::Interrupted.code().into());
+        }
+        eprintln!("interrupted: what is in the making is undone; once more to leave it as it is");
+        cancel.cancel();
+    }
+}
+
+/// For what makes nothing.
+async fn unless_interrupted(
+    context: &Context,
+    reading: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    tokio::select! {
+        exit = reading => exit,
+        () = context.cancel.cancelled() => Ok(Exit::Interrupted),
+    }
+}
+
 fn told(result: Result<Exit, Failure>) -> Exit {
     result.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         failure.exit()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    #[test]
+    fn krew_installs_this_program() {
+        let manifest = include_str!("../../../deploy/krew/stillpoint.yaml");
+        let manifest: Value = serde_saphyr::from_str(manifest).unwrap();
+        assert_eq!(manifest["metadata"]["name"], "stillpoint");
+        let platforms = manifest["spec"]["platforms"].as_array().unwrap();
+        assert_eq!(platforms.len(), 2);
+        for platform in platforms {
+            assert_eq!(platform["bin"], "kubectl-stillpoint");
+            assert_eq!(platform["files"][0]["from"], "kubectl-stillpoint");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
@@ -20,6 +20,9 @@ use crate::{
     ports::Owners as _,
     tags::Home,
 };
+
+/// Each is a connection through the API server.
+const AT_ONCE: usize = 16;
 
 type Mounts = BTreeMap<String, Result<Vec<Mounted>, String>>;
 
@@ -40,9 +43,10 @@ pub(super) async fn run(
     let view = context.view();
     let agents = context.agents(&view);
     let nodes = by_hand.nodes().await.map_err(Failure::Kubernetes)?;
-    let mounts = nodes.iter().map(|(node, _)| agents.mounts(node));
-    let names = nodes.iter().map(|(node, _)| node.clone());
-    let mounts: Mounts = names.zip(join_all(mounts).await).collect();
+    let mounts = stream::iter(&nodes)
+        .map(async |(node, _)| (node.clone(), agents.mounts(node).await))
+        .buffer_unordered(AT_ONCE);
+    let mounts: Mounts = mounts.collect().await;
     let claims = by_hand.claims(&scope, &[], None).await;
     let mut volumes = Vec::new();
     for claim in claims.map_err(Failure::Kubernetes)? {

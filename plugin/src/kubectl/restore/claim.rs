@@ -38,7 +38,10 @@ pub(super) async fn run(plan: &Plan<'_>, out: &mut impl Write) -> Result<(), Fai
     print(plan, &objects, Some("created"), out)?;
     let bound = plan.by_hand()?;
     let bound = bound.until_bound(&plan.namespace, &plan.name, plan.asked.timeout);
-    bound.await?;
+    tokio::select! {
+        bound = bound => bound?,
+        () = plan.context.cancel.cancelled() => return Err(Failure::NotAwaited),
+    }
     if plan.asked.output.is_none() {
         writeln!(out, "persistentvolumeclaim/{} bound", plan.name)?;
     }

@@ -1,5 +1,7 @@
 //! Claims, each with its volume.
 
+use std::collections::HashMap;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::{Api, ResourceExt as _, api::ListParams};
 
@@ -53,9 +55,20 @@ impl ByHand {
         if names.is_empty() {
             let mut params = ListParams::default();
             params.label_selector = selector.map(str::to_owned);
-            let listed = answer("PersistentVolumeClaims", api.list(&params)).await?;
-            for claim in listed {
-                claims.push(self.claim(claim, cluster.clone()).await);
+            let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+            let all = ListParams::default();
+            let (listed, volumes) = tokio::join!(
+                answer("PersistentVolumeClaims", api.list(&params)),
+                answer("PersistentVolumes", volumes.list(&all)),
+            );
+            let volumes = volumes?.items.into_iter();
+            let mut volumes: HashMap<_, _> = volumes.map(|one| (one.name_any(), one)).collect();
+            for claim in listed? {
+                let volume = volume_of(&claim).map(|name| {
+                    let known = volumes.remove(name);
+                    known.ok_or_else(|| format!("PersistentVolume {name} is not there"))
+                });
+                claims.push(described(claim, volume, cluster.clone()));
             }
         }
         for name in names {
@@ -94,34 +107,67 @@ impl ByHand {
     }
 
     async fn claim(&self, claim: PersistentVolumeClaim, cluster: Option<String>) -> Claim {
-        let (namespace, name) = (claim.namespace().unwrap_or_default(), claim.name_any());
-        let spec = claim.spec.unwrap_or_default();
-        let mut home = Home {
-            cluster,
-            namespace,
-            claim: name,
-            labels: claim.metadata.labels.unwrap_or_default(),
-            storage_class: spec.storage_class_name.unwrap_or_default(),
-            ..Home::default()
-        };
-        let phase = claim.status.and_then(|status| status.phase);
-        let Some(volume) = spec.volume_name.filter(|name| !name.is_empty()) else {
-            let phase = phase.unwrap_or_else(|| "unbound".to_owned());
-            let disk = Err(format!("it is {phase}: it has no volume yet"));
-            return Claim { home, disk };
-        };
-        let api: Api<PersistentVolume> = Api::all(self.client.clone());
-        let what = format!("PersistentVolume {volume}");
-        let disk = match answer(&what, api.get(&volume)).await {
-            Ok(found) => {
-                let disk = disk(&found);
-                describe(&mut home, found);
-                disk
+        let volume = match volume_of(&claim) {
+            Some(name) => {
+                let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+                let what = format!("PersistentVolume {name}");
+                Some(answer(&what, volumes.get(name)).await)
             }
-            Err(reason) => Err(reason),
+            None => None,
         };
-        Claim { home, disk }
+        described(claim, volume, cluster)
     }
+}
+
+/// The name of the volume that a claim has, or asks for.
+fn volume_of(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let name = claim.spec.as_ref()?.volume_name.as_deref();
+    name.filter(|name| !name.is_empty())
+}
+
+fn described(
+    claim: PersistentVolumeClaim,
+    volume: Option<Result<PersistentVolume, String>>,
+    cluster: Option<String>,
+) -> Claim {
+    let (namespace, name) = (claim.namespace().unwrap_or_default(), claim.name_any());
+    let spec = claim.spec.unwrap_or_default();
+    let mut home = Home {
+        cluster,
+        namespace,
+        claim: name,
+        labels: claim.metadata.labels.unwrap_or_default(),
+        storage_class: spec.storage_class_name.unwrap_or_default(),
+        ..Home::default()
+    };
+    let disk = match volume {
+        Some(Ok(volume)) if is_bound(&volume, &home) => {
+            let disk = disk(&volume);
+            describe(&mut home, volume);
+            disk
+        }
+        Some(Ok(volume)) => Err(format!(
+            "PersistentVolume {} is not bound to it",
+            volume.name_any()
+        )),
+        Some(Err(reason)) => Err(reason),
+        None => {
+            let phase = claim.status.and_then(|status| status.phase);
+            let phase = phase.unwrap_or_else(|| "unbound".to_owned());
+            Err(format!("it is {phase}: it has no volume yet"))
+        }
+    };
+    Claim { home, disk }
+}
+
+/// A claim may ask for a volume that is another's.
+fn is_bound(volume: &PersistentVolume, home: &Home) -> bool {
+    let reference = volume.spec.as_ref();
+    let reference = reference.and_then(|spec| spec.claim_ref.as_ref());
+    reference.is_some_and(|reference| {
+        reference.namespace.as_deref() == Some(&home.namespace)
+            && reference.name.as_deref() == Some(&home.claim)
+    })
 }
 
 fn disk(volume: &PersistentVolume) -> Result<DiskId, String> {

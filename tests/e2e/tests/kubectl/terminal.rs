@@ -111,6 +111,13 @@ pub(crate) async fn bars_and_questions(scene: &Scene) -> Result<()> {
         .types(&format!("{program} delete {name}; echo exit=$?"))
         .await?;
     terminal.shows(&["Delete this snapshot? [y/N]"]).await?;
+    terminal.tmux(&["send-keys", "C-c"]).await?;
+    terminal.shows(&["exit=130"]).await?;
+    terminal.types("clear").await?;
+    terminal
+        .types(&format!("{program} delete {name}; echo exit=$?"))
+        .await?;
+    terminal.shows(&["Delete this snapshot? [y/N]"]).await?;
     terminal.types("y").await?;
     terminal
         .shows(&[&format!("snapshot {name} deleted"), "exit=0"])
