@@ -18,6 +18,7 @@ mod options;
 pub mod pods;
 pub mod postgres;
 pub mod public_cloud;
+mod roles;
 mod snapshots;
 pub mod world;
 

@@ -28,7 +28,8 @@ async fn all(options: Options) -> Result<()> {
         faults::none(&scene).await?;
         wishes::all(&mut scene).await?;
         forged::review(&scene).await?;
-        faults::all(&mut scene, driver).await
+        faults::all(&mut scene, driver).await?;
+        scene.world.gate_has_needed_its_roles().await
     };
     let ended = ended.await;
     scene.explained(ended)
