@@ -161,7 +161,11 @@ impl Cluster {
     /// The same where no controller makes it.
     async fn make_agent_pod(&self, node: &str) -> Result<Pod> {
         let sets: Api<DaemonSet> = Api::namespaced(self.client(), NAMESPACE);
-        let template = sets.get(AGENT).await?.spec.context("a DaemonSet has a spec")?;
+        let template = sets
+            .get(AGENT)
+            .await?
+            .spec
+            .context("a DaemonSet has a spec")?;
         let mut pod = serde_json::to_value(template.template)?;
         pod["apiVersion"] = json!("v1");
         pod["kind"] = json!("Pod");

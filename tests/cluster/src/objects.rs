@@ -76,7 +76,9 @@ impl Cluster {
         let types = object.types.unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref();
         let api = api_of(&self.client(), &types, namespace).await?;
-        Ok(api.get_opt(&object.metadata.name.unwrap_or_default()).await?)
+        Ok(api
+            .get_opt(&object.metadata.name.unwrap_or_default())
+            .await?)
     }
 
     /// A node in `zone` (`westeurope-1`) that is ready for pods.

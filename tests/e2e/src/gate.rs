@@ -115,7 +115,8 @@ impl World {
     /// Fails unless the gate has needed all of its roles, in the chart and in Azure, and asked for nothing beyond.
     pub async fn gate_has_needed_its_roles(&self) -> Result<()> {
         role::is_exactly("gate", &self.lab.actions(GATE_CLIENT))?;
-        self.has_needed_its_roles(programs::GATE, programs::GATE).await
+        self.has_needed_its_roles(programs::GATE, programs::GATE)
+            .await
     }
 
     /// Waits until the gate says that it can be asked.

@@ -44,10 +44,7 @@ impl World {
         let asked: Vec<_> = asked.into_iter().filter(|one| one.user == user).collect();
         let denied: Vec<_> = asked.iter().filter(|one| one.code == FORBIDDEN).collect();
         ensure!(denied.is_empty(), "{account} was denied {denied:?}");
-        let used: BTreeSet<_> = asked
-            .iter()
-            .flat_map(|one| rights(one, &granted))
-            .collect();
+        let used: BTreeSet<_> = asked.iter().flat_map(|one| rights(one, &granted)).collect();
         let beyond: Vec<_> = used.difference(&granted).collect();
         let unused: Vec<_> = granted.difference(&used).collect();
         ensure!(

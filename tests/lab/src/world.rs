@@ -60,7 +60,10 @@ impl Actions {
 
     pub(crate) fn of(&self, client: &str) -> BTreeSet<String> {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.get(&client.to_lowercase()).cloned().unwrap_or_default()
+        noted
+            .get(&client.to_lowercase())
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

@@ -50,10 +50,19 @@ async fn write_otherwise(api: &Api<Lease>, name: &str) -> Vec<(&'static str, Res
     let unnamed: Lease = serde_json::from_value(unnamed).unwrap();
     let params = PostParams::default();
     vec![
-        ("patch", answer(api.patch(name, &PatchParams::default(), &merge).await)),
-        ("delete", answer(api.delete(name, &DeleteParams::default()).await)),
+        (
+            "patch",
+            answer(api.patch(name, &PatchParams::default(), &merge).await),
+        ),
+        (
+            "delete",
+            answer(api.delete(name, &DeleteParams::default()).await),
+        ),
         ("create", answer(api.create(&params, &new).await)),
-        ("create unnamed", answer(api.create(&params, &unnamed).await)),
+        (
+            "create unnamed",
+            answer(api.create(&params, &unnamed).await),
+        ),
     ]
 }
 
@@ -73,7 +82,10 @@ async fn an_agents_account_writes_the_lease_of_its_own_node_and_no_other() {
     );
     // Policies count a moment after they are written.
     until("the policy counts", SOON, async || {
-        Ok(announce(&one, "stillpoint-agent-early").await.is_err().then_some(()))
+        Ok(announce(&one, "stillpoint-agent-early")
+            .await
+            .is_err()
+            .then_some(()))
     })
     .await
     .unwrap();
@@ -82,8 +94,17 @@ async fn an_agents_account_writes_the_lease_of_its_own_node_and_no_other() {
 
     let all = cluster.client();
     let all: Api<Lease> = Api::namespaced(all, "velero");
-    for there in ["stillpoint-agent-node-2", "stillpoint-agent-node-10", "velero"] {
-        let _ = all.create(&PostParams::default(), &serde_json::from_value(lease(there)).unwrap()).await;
+    for there in [
+        "stillpoint-agent-node-2",
+        "stillpoint-agent-node-10",
+        "velero",
+    ] {
+        let _ = all
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(lease(there)).unwrap(),
+            )
+            .await;
         let refused = announce(&one, there).await.unwrap_err();
         let told = "the agent of node node-1 may write its own Lease only, stillpoint-agent-node-1";
         assert!(refused.contains(told), "{there}: {refused}");
@@ -102,7 +123,10 @@ async fn an_agents_account_writes_the_lease_of_its_own_node_and_no_other() {
     written[3].1.as_ref().unwrap_err();
 
     // A token that was not made for a pod is no agent's.
-    let token = cluster.token("velero", "stillpoint-agent", None).await.unwrap();
+    let token = cluster
+        .token("velero", "stillpoint-agent", None)
+        .await
+        .unwrap();
     let loose = cluster.kubeconfig_with("loose", &token).unwrap();
     let refused = announce(&leases(&loose, "velero").await.unwrap(), own).await;
     let refused = refused.unwrap_err();
@@ -110,7 +134,12 @@ async fn an_agents_account_writes_the_lease_of_its_own_node_and_no_other() {
 
     // Other accounts, and other namespaces, are none of the policy's business.
     let foreign = json!({ "metadata": { "name": "of-somebody" }, "spec": {} });
-    all.create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
+    all.create(
+        &PostParams::default(),
+        &serde_json::from_value(foreign).unwrap(),
+    )
+    .await
+    .unwrap();
     let elsewhere = announce(&Api::namespaced(one.into_client(), "default"), own).await;
     assert!(elsewhere.unwrap_err().contains("cannot patch resource"));
 }

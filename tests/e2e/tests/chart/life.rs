@@ -19,11 +19,23 @@ use stillpoint_cluster::{Cluster, Helm, Parts, chart, missing, rendered, until};
 const SOON: Duration = Duration::from_secs(90);
 /// Nodes, with what AKS puts on them.
 const NODES: [(&str, &str, &str); 4] = [
-    ("system", "westeurope-1", "CriticalAddonsOnly=true:NoSchedule"),
+    (
+        "system",
+        "westeurope-1",
+        "CriticalAddonsOnly=true:NoSchedule",
+    ),
     ("user", "westeurope-2", ""),
-    ("spot", "westeurope-3", "kubernetes.azure.com/scalesetpriority=spot:NoSchedule"),
+    (
+        "spot",
+        "westeurope-3",
+        "kubernetes.azure.com/scalesetpriority=spot:NoSchedule",
+    ),
     // It can have no agent, though those tolerate everything.
-    ("virtual", "westeurope-1", "virtual-kubelet.io/provider=azure:NoSchedule"),
+    (
+        "virtual",
+        "westeurope-1",
+        "virtual-kubelet.io/provider=azure:NoSchedule",
+    ),
 ];
 
 struct Site {
@@ -47,7 +59,9 @@ impl Site {
         }
         let label = json!({ "metadata": { "labels": { "type": "virtual-kubelet" } } });
         let patch = Patch::Merge(label);
-        nodes.patch("virtual", &PatchParams::default(), &patch).await?;
+        nodes
+            .patch("virtual", &PatchParams::default(), &patch)
+            .await?;
         Ok(Self {
             helm: cluster.helm().await?,
             cluster,

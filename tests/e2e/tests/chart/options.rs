@@ -32,7 +32,8 @@ async fn the_programs_know_every_variable_and_have_the_same_defaults() {
         eprintln!("SKIPPED: {why}");
         return;
     }
-    let values = json!({ "gate": { "certManager": { "enabled": true }, "excludeNamespaces": ["ci"] } });
+    let values =
+        json!({ "gate": { "certManager": { "enabled": true }, "excludeNamespaces": ["ci"] } });
     let objects = rendered(&values).await.unwrap();
     // Read outside of the options: the level of the agent's log, and what the plugin reads too.
     let elsewhere = [
@@ -47,14 +48,16 @@ async fn the_programs_know_every_variable_and_have_the_same_defaults() {
     ] {
         let known = known(program, arguments);
         assert!(known.len() > 4, "{program}: {known:?}");
-        let container = &object(&objects, kind, program).unwrap()["spec"]["template"]["spec"]["containers"][0];
+        let container =
+            &object(&objects, kind, program).unwrap()["spec"]["template"]["spec"]["containers"][0];
         for variable in container["env"].as_array().unwrap() {
             let name = variable["name"].as_str().unwrap();
             if elsewhere.contains(&(program, name)) {
                 continue;
             }
             let default = known.get(name);
-            let default = default.unwrap_or_else(|| panic!("{program} does not know {name}: {known:?}"));
+            let default =
+                default.unwrap_or_else(|| panic!("{program} does not know {name}: {known:?}"));
             if let (Some(default), Value::String(value), false) =
                 (default, &variable["value"], chosen.contains(&name))
             {

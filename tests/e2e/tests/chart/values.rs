@@ -19,24 +19,69 @@ async fn a_bad_value_is_refused_with_its_place() {
         return;
     }
     for (values, place) in [
-        (json!({ "image": { "registry": "" } }), "image.registry: where your images are"),
-        (json!({ "image": { "registry": "r.example.com/" } }), "/image/registry"),
+        (
+            json!({ "image": { "registry": "" } }),
+            "image.registry: where your images are",
+        ),
+        (
+            json!({ "image": { "registry": "r.example.com/" } }),
+            "/image/registry",
+        ),
         (json!({ "gate": { "freez": "auto" } }), "'freez'"),
         (json!({ "gate": { "freeze": "always" } }), "/gate/freeze"),
-        (json!({ "gate": { "freezeTimeout": "2m" } }), "/gate/freezeTimeout"),
-        (json!({ "gate": { "freezeTimeout": "61s" } }), "/gate/freezeTimeout"),
+        (
+            json!({ "gate": { "freezeTimeout": "2m" } }),
+            "/gate/freezeTimeout",
+        ),
+        (
+            json!({ "gate": { "freezeTimeout": "61s" } }),
+            "/gate/freezeTimeout",
+        ),
         (json!({ "gate": { "drivers": [] } }), "/gate/drivers"),
-        (json!({ "gate": { "drivers": ["a' in b"] } }), "/gate/drivers"),
-        (json!({ "gate": { "excludeNamespaces": ["a b"] } }), "/gate/excludeNamespaces"),
-        (json!({ "gate": { "timeoutSeconds": 31 } }), "/gate/timeoutSeconds"),
-        (json!({ "gate": { "failurePolicy": "ignore" } }), "/gate/failurePolicy"),
-        (json!({ "gate": { "azure": { "clientId": "me" } } }), "/gate/azure/clientId"),
-        (json!({ "gate": { "azure": { "cloud": "Azure" } } }), "/gate/azure/cloud"),
-        (json!({ "agent": { "accept": ["velero"] } }), "/agent/accept"),
-        (json!({ "agent": { "maxUnavailable": "0%" } }), "/agent/maxUnavailable"),
-        (json!({ "agent": { "kubeletRoot": "var/lib/kubelet" } }), "/agent/kubeletRoot"),
-        (json!({ "velero": { "serviceAccount": "" } }), "/velero/serviceAccount"),
-        (json!({ "metrics": { "podMonitor": { "interval": "30" } } }), "/metrics/podMonitor/interval"),
+        (
+            json!({ "gate": { "drivers": ["a' in b"] } }),
+            "/gate/drivers",
+        ),
+        (
+            json!({ "gate": { "excludeNamespaces": ["a b"] } }),
+            "/gate/excludeNamespaces",
+        ),
+        (
+            json!({ "gate": { "timeoutSeconds": 31 } }),
+            "/gate/timeoutSeconds",
+        ),
+        (
+            json!({ "gate": { "failurePolicy": "ignore" } }),
+            "/gate/failurePolicy",
+        ),
+        (
+            json!({ "gate": { "azure": { "clientId": "me" } } }),
+            "/gate/azure/clientId",
+        ),
+        (
+            json!({ "gate": { "azure": { "cloud": "Azure" } } }),
+            "/gate/azure/cloud",
+        ),
+        (
+            json!({ "agent": { "accept": ["velero"] } }),
+            "/agent/accept",
+        ),
+        (
+            json!({ "agent": { "maxUnavailable": "0%" } }),
+            "/agent/maxUnavailable",
+        ),
+        (
+            json!({ "agent": { "kubeletRoot": "var/lib/kubelet" } }),
+            "/agent/kubeletRoot",
+        ),
+        (
+            json!({ "velero": { "serviceAccount": "" } }),
+            "/velero/serviceAccount",
+        ),
+        (
+            json!({ "metrics": { "podMonitor": { "interval": "30" } } }),
+            "/metrics/podMonitor/interval",
+        ),
     ] {
         let refused = rendered(&values).await;
         let error = format!("{:#}", refused.expect_err(&values.to_string()));
@@ -77,8 +122,14 @@ async fn values_reach_where_they_count() {
 
     let gate = find("Deployment", "stillpoint-gate");
     let pod = &gate["spec"]["template"];
-    assert_eq!(pod["metadata"]["labels"]["azure.workload.identity/use"], "true");
-    assert_eq!(pod["spec"]["containers"][0]["image"], "r.example.com/stillpoint-gate:2");
+    assert_eq!(
+        pod["metadata"]["labels"]["azure.workload.identity/use"],
+        "true"
+    );
+    assert_eq!(
+        pod["spec"]["containers"][0]["image"],
+        "r.example.com/stillpoint-gate:2"
+    );
     let account = &find("ServiceAccount", "stillpoint-gate")["metadata"]["annotations"];
     assert_eq!(
         account["azure.workload.identity/client-id"],
@@ -89,16 +140,27 @@ async fn values_reach_where_they_count() {
     // With a certificate of cert-manager the gate needs no right to write one.
     let issued = find("Certificate", "stillpoint-gate");
     assert_eq!(issued["spec"]["secretName"], "stillpoint-gate-certificate");
-    for (kind, resource) in [("Role", "secrets"), ("ClusterRole", "mutatingwebhookconfigurations")] {
+    for (kind, resource) in [
+        ("Role", "secrets"),
+        ("ClusterRole", "mutatingwebhookconfigurations"),
+    ] {
         let rules = find(kind, "stillpoint-gate")["rules"].to_string();
         assert!(!rules.contains(resource), "{rules}");
     }
 
     // The plugin's rights are where Velero is, and to see the agents where those are.
     let binding = |namespace: &str| {
-        let of = |one: &&Value| one["kind"] == "RoleBinding" && one["metadata"]["namespace"] == namespace;
-        let mut of = objects.iter().filter(of).flat_map(|one| one["subjects"].as_array());
-        of.any(|subjects| *subjects == [json!({ "kind": "ServiceAccount", "namespace": "backup", "name": "server" })])
+        let of = |one: &&Value| {
+            one["kind"] == "RoleBinding" && one["metadata"]["namespace"] == namespace
+        };
+        let mut of = objects
+            .iter()
+            .filter(of)
+            .flat_map(|one| one["subjects"].as_array());
+        of.any(|subjects| {
+            *subjects
+                == [json!({ "kind": "ServiceAccount", "namespace": "backup", "name": "server" })]
+        })
     };
     assert!(binding("backup") && binding("velero"));
 
@@ -109,7 +171,11 @@ async fn values_reach_where_they_count() {
     let left = rendered(&nothing).await.unwrap();
     let of_agent = |one: &Value| one["metadata"]["name"] == "stillpoint-agent";
     assert!(left.iter().all(of_agent), "{left:?}");
-    assert_eq!(left.len(), 6, "account, two roles with bindings, DaemonSet: {left:?}");
+    assert_eq!(
+        left.len(),
+        6,
+        "account, two roles with bindings, DaemonSet: {left:?}"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +186,11 @@ async fn every_dashboard_and_every_file_of_rules_is_installed() {
     }
     let home = tempfile::tempdir().unwrap();
     let copy = home.path().join("chart");
-    let copied = std::process::Command::new("cp").arg("-r").arg(chart()).arg(&copy).status();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(chart())
+        .arg(&copy)
+        .status();
     assert!(copied.unwrap().success());
     for directory in ["dashboards", "rules"] {
         fs::create_dir_all(copy.join(directory)).unwrap();
@@ -130,7 +200,12 @@ async fn every_dashboard_and_every_file_of_rules_is_installed() {
     let rules = "# Read by promtool too.\ngroups:\n- name: more\n  rules:\n  - alert: More\n    expr: up == 0\n    annotations: {summary: '{{ $labels.node }}'}\n";
     fs::write(copy.join("rules/more.yaml"), rules).unwrap();
     let helm = Helm::new(home.path(), None).await.unwrap();
-    let arguments = ["template", "stillpoint", copy.to_str().unwrap(), "--values=-"];
+    let arguments = [
+        "template",
+        "stillpoint",
+        copy.to_str().unwrap(),
+        "--values=-",
+    ];
     let values = json!({
         "image": { "registry": "r.example.com" },
         "metrics": { "rules": { "enabled": true, "labels": { "team": "storage" } }, "dashboards": { "enabled": true } },

@@ -84,7 +84,12 @@ impl Context<'_> {
         let Some(set) = set.and_then(|set| set.parse().ok()) else {
             return Ok(());
         };
-        self.authorize_linked(action, scope, "Microsoft.Compute/diskEncryptionSets/read", &set)
+        self.authorize_linked(
+            action,
+            scope,
+            "Microsoft.Compute/diskEncryptionSets/read",
+            &set,
+        )
     }
 
     /// Notes read-only members of the body in the log.

@@ -51,16 +51,27 @@ pub(crate) struct Engine(TempDir);
 impl Engine {
     /// One with a base image: a Debian as the one on which the programs were built.
     pub(crate) fn start() -> Result<Self> {
-        let engine = Self(tempfile::Builder::new().prefix("stillpoint-images-").tempdir()?);
+        let engine = Self(
+            tempfile::Builder::new()
+                .prefix("stillpoint-images-")
+                .tempdir()?,
+        );
         let release = fs::read_to_string("/etc/os-release")?;
-        let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        let codename = release
+            .lines()
+            .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
         let codename = codename.context("/etc/os-release has no VERSION_CODENAME")?;
         // Made once: it takes a while.
         let base = target().join(format!("image-base-{codename}.tar"));
         if !base.exists() {
             let new = engine.0.path().join("base.tar");
             let mut make = Command::new("mmdebstrap");
-            make.args(["--quiet", "--variant=essential", "--include=ca-certificates", codename]);
+            make.args([
+                "--quiet",
+                "--variant=essential",
+                "--include=ca-certificates",
+                codename,
+            ]);
             said(make.arg(&new))?;
             fs::copy(&new, base.with_extension("new"))?;
             fs::remove_file(&new)?;
@@ -75,7 +86,14 @@ impl Engine {
         let tag = format!("localhost/{target}");
         let mut build = self.command("buildah", &["build", "--isolation=chroot", "--quiet"]);
         build
-            .args(["--build-arg", &format!("BASE={BASE}"), "--target", target, "--tag", &tag])
+            .args([
+                "--build-arg",
+                &format!("BASE={BASE}"),
+                "--target",
+                target,
+                "--tag",
+                &tag,
+            ])
             .arg("--file")
             .arg(Path::new(REPOSITORY).join("deploy/Dockerfile"))
             .arg(context());
@@ -97,7 +115,12 @@ impl Engine {
 
     /// `podman run`, with no network; limits that any machine allows.
     pub(crate) fn run(&self, arguments: &[&str]) -> Command {
-        let run = ["run", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"];
+        let run = [
+            "run",
+            "--network=none",
+            "--ulimit=nofile=1024:1024",
+            "--ulimit=nproc=1024:1024",
+        ];
         self.podman(&[&run, arguments].concat())
     }
 
@@ -117,7 +140,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let _ = self.podman(&["rm", "--all", "--force", "--time=0"]).output();
+        let _ = self
+            .podman(&["rm", "--all", "--force", "--time=0"])
+            .output();
     }
 }
 
@@ -128,7 +153,10 @@ pub(crate) fn said(command: &mut Command) -> Result<String> {
         stdout,
         stderr,
     } = command.output().with_context(|| format!("{command:?}"))?;
-    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
     ensure!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
     Ok(stdout.trim_end().to_owned())
 }

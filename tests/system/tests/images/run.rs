@@ -24,7 +24,9 @@ async fn images_are_built_and_run_with_the_least_that_they_need() {
         return;
     }
     let daemon_set = stillpoint_cluster::rendered(&json!({})).await.unwrap();
-    let daemon_set = daemon_set.into_iter().find(|one| one["kind"] == "DaemonSet");
+    let daemon_set = daemon_set
+        .into_iter()
+        .find(|one| one["kind"] == "DaemonSet");
     let pod = daemon_set.unwrap()["spec"]["template"]["spec"].take();
     let done = tokio::task::spawn_blocking(move || -> Result<()> {
         let engine = Engine::start()?;
@@ -46,7 +48,11 @@ fn plugin_installs_itself(engine: &Engine) -> Result<()> {
     let run = ["--rm", "--read-only", "--cap-drop=all", &target, &image];
     said(&mut engine.run(&run))?;
     let installed = fs::metadata(directory.path().join("velero-plugin-stillpoint"))?;
-    ensure!(installed.uid() == 65532, "it belongs to {}", installed.uid());
+    ensure!(
+        installed.uid() == 65532,
+        "it belongs to {}",
+        installed.uid()
+    );
     ensure!(installed.mode() & 0o111 == 0o111, "{:o}", installed.mode());
     Ok(())
 }
@@ -59,11 +65,13 @@ fn gate_starts(engine: &Engine) -> Result<()> {
     let output = engine.run(&run).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     let expected = "no Kubernetes is configured";
-    ensure!(!output.status.success() && said.contains(expected), "{said}");
+    ensure!(
+        !output.status.success() && said.contains(expected),
+        "{said}"
+    );
     let run = ["--rm", "--read-only", "--entrypoint=/bin/cat", &image];
-    let authorities = crate::engine::said(
-        engine.run(&run).arg("/etc/ssl/certs/ca-certificates.crt"),
-    )?;
+    let authorities =
+        crate::engine::said(engine.run(&run).arg("/etc/ssl/certs/ca-certificates.crt"))?;
     ensure!(authorities.contains("BEGIN CERTIFICATE"));
     Ok(())
 }
@@ -122,7 +130,10 @@ fn agent_holds_a_filesystem(engine: &Engine, pod: &Value) -> Result<()> {
     agent(&["freeze", inside, "--ttl", "60s"])?;
     ensure!(is_frozen(&volume)?, "it is not frozen");
     said(&mut engine.podman(&["stop", "--time=30", "agent"]))?;
-    ensure!(!is_frozen(&volume)?, "the end of the container leaves it frozen");
+    ensure!(
+        !is_frozen(&volume)?,
+        "the end of the container leaves it frozen"
+    );
     Ok(())
 }
 
@@ -159,7 +170,11 @@ fn privileges(context: &Value) -> Result<Vec<String>> {
 /// The pod's hostPaths, in directories of the test.
 fn mounts(pod: &Value, kubelet: &Path, run: &Path) -> Result<Vec<String>> {
     let mut flags = Vec::new();
-    for mount in pod["containers"][0]["volumeMounts"].as_array().into_iter().flatten() {
+    for mount in pod["containers"][0]["volumeMounts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let host = match mount["name"].as_str() {
             Some("kubelet") => kubelet,
             Some("run") => run,
@@ -172,7 +187,10 @@ fn mounts(pod: &Value, kubelet: &Path, run: &Path) -> Result<Vec<String>> {
             other => anyhow::bail!("the test does not know the propagation {other:?}"),
         };
         let access = if mount["readOnly"] == true { "ro," } else { "" };
-        flags.push(format!("--volume={}:{inside}:{access}{propagation}", host.display()));
+        flags.push(format!(
+            "--volume={}:{inside}:{access}{propagation}",
+            host.display()
+        ));
     }
     Ok(flags)
 }
@@ -189,10 +207,18 @@ fn wait_for(socket: &Path) -> Result<()> {
 
 /// Whether nobody else can freeze it.
 fn is_frozen(volume: &PodVolume) -> Result<bool> {
-    let fsfreeze = |how: &str| Command::new("fsfreeze").arg(how).arg(volume.path()).output();
+    let fsfreeze = |how: &str| {
+        Command::new("fsfreeze")
+            .arg(how)
+            .arg(volume.path())
+            .output()
+    };
     let frozen = fsfreeze("--freeze")?;
     if frozen.status.success() {
-        ensure!(fsfreeze("--unfreeze")?.status.success(), "it cannot be thawed");
+        ensure!(
+            fsfreeze("--unfreeze")?.status.success(),
+            "it cannot be thawed"
+        );
         return Ok(false);
     }
     let why = String::from_utf8_lossy(&frozen.stderr);

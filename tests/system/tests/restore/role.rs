@@ -14,7 +14,8 @@ async fn the_role_for_snapshots_has_every_action_that_is_needed_and_no_other() {
         ..cloud.lab.disk_id("keys")
     };
     cloud.lab.register(&keys, "westeurope");
-    let encryption = json!({"type": "EncryptionAtRestWithCustomerKey", "diskEncryptionSetId": keys.to_string()});
+    let encryption =
+        json!({"type": "EncryptionAtRestWithCustomerKey", "diskEncryptionSetId": keys.to_string()});
     let encrypted = cloud.disk("e", Sku::PremiumLrs, 1, json!({ "encryption": encryption }));
     let plugin = cloud.plugin().await.unwrap();
     let snapshotter = cloud.snapshotter(&plugin, &[]).await.unwrap();
