@@ -35,4 +35,4 @@ pub use companion::{Companion, CompanionOptions, Door};
 pub use objects::until;
 pub use part::{Part, Parts};
 pub use programs::{build, missing};
-pub use velero::{Velero, VeleroOptions};
+pub use velero::{Velero, VeleroOptions, velero};

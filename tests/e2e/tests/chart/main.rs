@@ -5,4 +5,5 @@
 mod leases;
 mod life;
 mod options;
+mod readme;
 mod values;
