@@ -54,7 +54,17 @@ async fn the_first_commands_install_what_they_say() {
     let from = README.find("--sa-annotations azure.workload").unwrap();
     let flags = README[from..].split('`').next().unwrap();
     words.extend(flags.split_whitespace());
+    // It wants to know of a cluster, which it does not ask.
+    let nowhere = home.path().join("kubeconfig");
+    let cluster = json!({ "name": "none", "cluster": { "server": "https://127.0.0.1:1" } });
+    let context = json!({ "name": "none", "context": { "cluster": "none", "user": "none" } });
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context],
+        "users": [{ "name": "none", "user": {} }], "current-context": "none",
+    });
+    fs::write(&nowhere, config.to_string()).unwrap();
     words.extend(["--dry-run", "--output=yaml"]);
+    words.extend(["--kubeconfig", nowhere.to_str().unwrap()]);
     let made = objects(&velero(&words[1..]).await.unwrap());
     let find = |kind, name| object(&made, kind, name).expect(name);
     let server = &find("Deployment", "velero")["spec"]["template"];
