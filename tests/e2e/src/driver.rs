@@ -117,7 +117,8 @@ impl Driver {
 
     /// A formatted Premium SSD of 1 GiB that no claim has asked for.
     pub fn disk(&self, name: &str, zone: &str) -> Result<ResourceId> {
-        self.state.disk(name, zone, Sku::PremiumLrs, BTreeMap::new())
+        self.state
+            .disk(name, zone, Sku::PremiumLrs, BTreeMap::new())
     }
 
     /// The mounts of a node.

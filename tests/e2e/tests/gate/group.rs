@@ -63,13 +63,19 @@ pub(crate) async fn volumes_of_a_group_are_held_together(scene: &Scene) -> Resul
         made.push(snapshot);
     }
     // From the first PUT to the last end.
-    let begin = made.iter().map(|one| one.accepted).min_by_key(|it| it.instant);
+    let begin = made
+        .iter()
+        .map(|one| one.accepted)
+        .min_by_key(|it| it.instant);
     let end = made.iter().filter_map(|one| one.succeeded);
     let end = end.max_by_key(|it| it.instant).context("not made")?;
     let whole = end.since(&begin.context("no snapshots")?);
     for number in VOLUMES {
         let stall = scene.writer(number).longest_stall();
-        ensure!(stall >= whole, "{number} stood still for {stall:?} of {whole:?}");
+        ensure!(
+            stall >= whole,
+            "{number} stood still for {stall:?} of {whole:?}"
+        );
     }
     Ok(())
 }
@@ -104,6 +110,7 @@ fn resource(kind: &str) -> ApiResource {
 fn of_group(scene: &Scene, number: usize) -> Result<SnapshotView> {
     let disk = &scene.volume(number).pv;
     let mut all = scene.world.lab.snapshots().into_iter();
-    let found = all.find(|one| one.source.name == *disk && one.id.name.starts_with("groupsnapshot-"));
+    let found =
+        all.find(|one| one.source.name == *disk && one.id.name.starts_with("groupsnapshot-"));
     found.with_context(|| format!("no snapshot of {disk}"))
 }

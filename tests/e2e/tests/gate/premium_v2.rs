@@ -50,9 +50,7 @@ pub(crate) async fn copy_in_the_background_is_not_waited_for(scene: &Scene) -> R
     objects::take(world, NAME, CLAIM, CLAIM).await?;
     let said = scene.said_of(CLAIM).await?;
     writes(CLAIM, &writer).await?;
-    world
-        .lab
-        .change_settings(|lab| lab.snapshot.copy = before);
+    world.lab.change_settings(|lab| lab.snapshot.copy = before);
     ensure!(said.consistency == "filesystem", "{}", said.reason);
 
     let content = until("it has a handle", SOON, async || {

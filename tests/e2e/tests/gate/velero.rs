@@ -28,7 +28,8 @@ use crate::scene::said;
 /// Of Velero's server.
 pub(crate) const WORKERS: usize = 5;
 /// Namespaces with pods and volumes of each. The volumes of one pod are one block, so one worker's.
-const APPLICATIONS: [(&str, usize, usize); 3] = [("single", 1, 1), ("several", 1, 5), ("spread", 5, 1)];
+const APPLICATIONS: [(&str, usize, usize); 3] =
+    [("single", 1, 1), ("several", 1, 5), ("spread", 5, 1)];
 const IN_TREE: &str = "old";
 const VOLUMES: usize = 12;
 /// Files are written by as many; two cores are not enough for more, and the others have lighter writers.
@@ -124,7 +125,11 @@ async fn deploy(world: &World) -> Result<Vec<Before>> {
     for (namespace, volume) in found {
         fs::write(volume.path.join("note"), note(namespace, &volume.claim))?;
         let zone = zone(world, &world.lab.disk_id(&volume.pv))?;
-        ensure!(zone != json!(["3"]), "{namespace}/{} is there", volume.claim);
+        ensure!(
+            zone != json!(["3"]),
+            "{namespace}/{} is there",
+            volume.claim
+        );
         before.push(Before { namespace, volume });
     }
     Ok(before)
@@ -211,7 +216,11 @@ async fn held(world: &World, record: &Record, backup: &str, before: &[Before]) -
         let made = until("the snapshot has its tags", SOON, async || {
             let made = world.lab.snapshot(&id).context("not in Azure")?;
             let worth = made.tags.get("stillpoint-consistency");
-            ensure!(worth.is_some_and(|it| it == "filesystem"), "{:?}", made.tags);
+            ensure!(
+                worth.is_some_and(|it| it == "filesystem"),
+                "{:?}",
+                made.tags
+            );
             Ok(Some(made))
         })
         .await?;

@@ -53,7 +53,10 @@ pub(super) async fn of(world: &World, application: &Application, count: usize) -
             let claim = &volumes[number % volumes.len()].claim;
             objects::take(world, namespace, &name(number), claim).await
         });
-        let all: Vec<()> = stream::iter(all).buffer_unordered(AT_ONCE).try_collect().await?;
+        let all: Vec<()> = stream::iter(all)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
         drop(all);
         all_ready(world, namespace, count).await
     };
@@ -93,7 +96,9 @@ async fn all_ready(world: &World, namespace: &str, count: usize) -> Result<Vec<D
         let mut of_burst = contents.list(&Default::default()).await?.items;
         of_burst.retain(|content| {
             let of = &content.data["spec"]["volumeSnapshotRef"];
-            let named = of["name"].as_str().is_some_and(|name| name.starts_with("burst-"));
+            let named = of["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("burst-"));
             named && of["namespace"] == *namespace
         });
         let ready = of_burst.iter().filter(|content| {
@@ -110,8 +115,13 @@ async fn all_ready(world: &World, namespace: &str, count: usize) -> Result<Vec<D
 
 /// What csi-snapshotter says of requests that the gate denied.
 fn world_denied(world: &World) -> usize {
-    let log = world.snapshots.as_ref().map(|snapshots| snapshots.sidecar.log());
-    log.unwrap_or_default().matches("Stillpoint: no snapshot").count()
+    let log = world
+        .snapshots
+        .as_ref()
+        .map(|snapshots| snapshots.sidecar.log());
+    log.unwrap_or_default()
+        .matches("Stillpoint: no snapshot")
+        .count()
 }
 
 fn count_one(world: &World, burst: &mut Burst, content: &DynamicObject) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use stillpoint_system::table::progress;
 
@@ -38,5 +37,8 @@ pub(super) async fn make(world: &mut World, count: usize) -> Result<()> {
         world.cluster.apply(content).await?;
         objects::take(world, "default", &name, &name).await
     });
-    stream::iter(all).buffer_unordered(AT_ONCE).try_collect().await
+    stream::iter(all)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
 }

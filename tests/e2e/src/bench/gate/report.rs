@@ -32,10 +32,22 @@ pub(super) fn print(size: Size, driver: &str, measured: &Measured) {
     row(&mut table, "update with a hold, median", [answer.held]);
     row(&mut table, "… that nobody is asked about", [answer.bare]);
     row(&mut table, "… fsfreeze alone", [answer.freeze]);
-    judged(&mut table, "… beyond both, median", answer.beyond, ANSWER, "ms");
+    judged(
+        &mut table,
+        "… beyond both, median",
+        answer.beyond,
+        ANSWER,
+        "ms",
+    );
     judged(&mut table, "… at most", answer.beyond_max, ANSWER, "ms");
     heading(&mut table, "memory");
-    judged(&mut table, "peak in all of this", measured.peak, MEMORY, "MiB");
+    judged(
+        &mut table,
+        "peak in all of this",
+        measured.peak,
+        MEMORY,
+        "MiB",
+    );
     let what = format!("peak with {} known", size.known);
     judged(&mut table, &what, measured.known, MEMORY, "MiB");
     if let Some(burst) = &measured.burst {

@@ -76,10 +76,11 @@ async fn watched(
     work: impl Future<Output = Result<Done>>,
     gate: bool,
 ) -> Result<Run> {
-    let before: BTreeSet<_> = world.lab.snapshots().into_iter().map(|one| one.id).collect();
+    let before = world.lab.snapshots().into_iter();
+    let before: BTreeSet<_> = before.map(|one| one.id.to_string()).collect();
     let made = || {
         let mut all = world.lab.snapshots();
-        all.retain(|one| !before.contains(&one.id));
+        all.retain(|one| !before.contains(&one.id.to_string()));
         let by_disk = |one: SnapshotView| (one.source.name.clone(), one);
         all.into_iter().map(by_disk).collect::<BTreeMap<_, _>>()
     };

@@ -41,9 +41,10 @@ impl group_controller_server::GroupController for Groups {
             source_volume_ids: sources,
         } = request.into_inner();
         let none = HashMap::new();
-        let snapshots = sources.iter().enumerate().map(|(number, source)| {
-            self.0.snapshot(source, format!("{name}-{number}"), &none)
-        });
+        let snapshots = sources
+            .iter()
+            .enumerate()
+            .map(|(number, source)| self.0.snapshot(source, format!("{name}-{number}"), &none));
         let mut snapshots = try_join_all(snapshots).await?;
         for snapshot in &mut snapshots {
             snapshot.group_snapshot_id.clone_from(&name);
