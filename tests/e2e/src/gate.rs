@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{World, world::SOON};
+use crate::{Cloud, World, world::SOON};
 
 /// The gate's own, in Azure.
 const GATE_CLIENT: &str = "9a7e0000-0000-4000-8000-000000000001";
@@ -24,6 +24,10 @@ pub struct GateOptions {
     pub azure: bool,
     /// `--freeze-timeout`.
     pub freeze_timeout: &'static str,
+    /// Which of them, 0 or 1.
+    pub replica: u8,
+    /// Where the API server finds the replicas; `None`: only this one, where it listens.
+    pub service: Option<SocketAddr>,
 }
 
 impl Default for GateOptions {
@@ -31,26 +35,34 @@ impl Default for GateOptions {
         Self {
             azure: true,
             freeze_timeout: "10s",
+            replica: 0,
+            service: None,
         }
     }
 }
 
 impl World {
-    /// Where the gate listens.
-    pub fn gate_address(&self) -> SocketAddr {
-        self.cluster.spare_address(1)
+    /// Where a replica of the gate listens.
+    pub fn gate_address(&self, replica: u8) -> SocketAddr {
+        self.cluster.spare_address(1 + 2 * replica)
+    }
+
+    fn gate_probes(&self, replica: u8) -> SocketAddr {
+        self.cluster.spare_address(2 + 2 * replica)
     }
 
     /// Installs the gate with the rights that the chart gives it, starts it and waits until it can be asked. Drop it before the
     /// world.
     pub async fn start_gate(&self, options: &GateOptions) -> Result<Companion> {
-        let (listen, probes) = (self.gate_address(), self.cluster.spare_address(2));
+        let replica = options.replica;
+        let (listen, probes) = (self.gate_address(replica), self.gate_probes(replica));
+        let asked = options.service.unwrap_or(listen);
         for mut object in rendered(&json!({})).await? {
             // There is no DNS here, so the webhook is reached by an address.
             for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
                 let service = &webhook["clientConfig"]["service"];
                 ensure!(service["path"] == "/admit", "it is asked at {service}");
-                webhook["clientConfig"] = json!({ "url": format!("https://{listen}/admit") });
+                webhook["clientConfig"] = json!({ "url": format!("https://{asked}/admit") });
             }
             self.cluster.apply(object).await?;
         }
@@ -62,7 +74,7 @@ impl World {
         let mut arguments = vec![
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen={listen}"),
-            format!("--advertise={}", listen.ip()),
+            format!("--advertise={}", asked.ip()),
             format!("--probes={probes}"),
             format!("--freeze-timeout={}", options.freeze_timeout),
             "--agent-service-account=velero/stillpoint-gate".to_owned(),
@@ -72,24 +84,26 @@ impl World {
         if options.azure {
             let (endpoints, endpoint) = (self.lab.endpoints(), self.lab.endpoint());
             let credentials = self.gate_credentials()?;
-            arguments.extend([
-                format!("--credentials-file={}", credentials.display()),
-                format!("--resource-manager-endpoint={endpoint}"),
-                format!("--active-directory-authority={endpoint}"),
-            ]);
+            arguments.push(format!("--credentials-file={}", credentials.display()));
+            if self.cloud() == Cloud::Named {
+                arguments.extend([
+                    format!("--resource-manager-endpoint={endpoint}"),
+                    format!("--active-directory-authority={endpoint}"),
+                ]);
+            }
             variables.push(("SSL_CERT_FILE".into(), endpoints.ca_file.clone().into()));
         }
         let gate = self
             .cluster
             .start_companion(CompanionOptions {
-                name: programs::GATE,
+                name: [programs::GATE, "stillpoint-gate-1"][usize::from(replica)],
                 program: programs::program(programs::GATE)?,
                 arguments: arguments.into_iter().map(Into::into).collect(),
                 variables,
                 door: Door::Tcp(listen),
             })
             .await?;
-        self.gate_is_ready().await?;
+        self.gate_is_ready(replica).await?;
         Ok(gate)
     }
 
@@ -120,8 +134,8 @@ impl World {
     }
 
     /// Waits until the gate says that it can be asked.
-    pub async fn gate_is_ready(&self) -> Result<()> {
-        let probes = self.cluster.spare_address(2);
+    pub async fn gate_is_ready(&self, replica: u8) -> Result<()> {
+        let probes = self.gate_probes(replica);
         until("the gate is ready", SOON, async || {
             let mut stream = TcpStream::connect(probes).await?;
             let request = b"GET /readyz HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n";

@@ -12,6 +12,7 @@ pub mod driver;
 mod events;
 pub mod files;
 pub mod gate;
+pub mod in_tree;
 mod install;
 mod objects;
 mod options;

@@ -30,6 +30,8 @@ pub struct Options {
     pub location: Vec<(&'static str, &'static str)>,
     /// More flags of Velero's server.
     pub flags: Vec<String>,
+    /// More of its environment.
+    pub variables: Vec<(String, String)>,
     /// Where the world has its directory, with all disks.
     pub parent: PathBuf,
 }
@@ -64,6 +66,7 @@ impl Default for Options {
             snapshots: None,
             location: Vec::new(),
             flags: Vec::new(),
+            variables: Vec::new(),
             parent: env::temp_dir(),
         }
     }

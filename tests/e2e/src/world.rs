@@ -52,6 +52,8 @@ pub struct World {
     /// Azure.
     pub lab: Arc<Lab>,
     azure: Azure,
+    /// Of Velero's environment.
+    variables: Vec<(String, String)>,
     directory: TempDir,
 }
 
@@ -113,7 +115,7 @@ impl World {
         let programs = plugins(&directory);
         options.plugin.install(&programs, &plugin_kubeconfig)?;
         fs::write(trusted(&directory), install::authorities(&lab, &azurite))?;
-        let velero = server(&directory, options.cloud, &flags);
+        let velero = server(&directory, options.cloud, &flags, &options.variables);
         let velero = cluster.start_velero(velero).await?;
         install::locations(&cluster, &azure, &azurite, &account, &settings).await?;
         let world = Self {
@@ -126,6 +128,7 @@ impl World {
             cluster,
             lab,
             azure,
+            variables: options.variables,
             directory,
         };
         world.ready().await?;
@@ -136,7 +139,7 @@ impl World {
     pub async fn exchange_plugin(&mut self, plugin: &Plugin, flags: &[String]) -> Result<()> {
         self.velero.kill();
         plugin.install(&plugins(&self.directory), &self.plugin_kubeconfig)?;
-        let options = server(&self.directory, self.azure.cloud, flags);
+        let options = server(&self.directory, self.azure.cloud, flags, &self.variables);
         self.velero = self.cluster.start_velero(options).await?;
         Ok(())
     }
@@ -161,6 +164,10 @@ impl World {
     /// A client with all rights.
     pub fn client(&self) -> Client {
         self.cluster.client()
+    }
+
+    pub(crate) fn cloud(&self) -> Cloud {
+        self.azure.cloud
     }
 
     /// A directory for what a test keeps.
@@ -231,10 +238,16 @@ fn trusted(directory: &TempDir) -> PathBuf {
     directory.path().join("authorities.pem")
 }
 
-fn server(directory: &TempDir, cloud: Cloud, more: &[String]) -> VeleroOptions {
+fn server(
+    directory: &TempDir,
+    cloud: Cloud,
+    more: &[String],
+    environment: &[(String, String)],
+) -> VeleroOptions {
     let mut flags = vec!["--garbage-collection-frequency=1s".into()];
     flags.extend_from_slice(more);
-    let mut variables = vec![("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into())];
+    let mut variables = environment.to_vec();
+    variables.push(("STILLPOINT_ALSO_SERVE".into(), "velero.io/azure".into()));
     if cloud == Cloud::Public {
         let trusted = trusted(directory).display().to_string();
         variables.push(("SSL_CERT_FILE".into(), trusted));

@@ -1,6 +1,10 @@
 //! The chart: what helm makes of it, and its life in a cluster.
 
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 
 mod leases;
 mod life;

@@ -155,10 +155,10 @@ fn privileges(context: &Value) -> Result<Vec<String>> {
                 ensure!(profile["type"] == "RuntimeDefault", "{profile}");
             }
             ("capabilities", capabilities) => {
-                for (how, flag) in [("drop", "drop"), ("add", "add")] {
+                for how in ["drop", "add"] {
                     let names = capabilities[how].as_array().into_iter().flatten();
                     let names = names.filter_map(Value::as_str);
-                    flags.extend(names.map(|name| format!("--cap-{flag}={name}")));
+                    flags.extend(names.map(|name| format!("--cap-{how}={name}")));
                 }
             }
             other => anyhow::bail!("the test does not know {other:?}"),
