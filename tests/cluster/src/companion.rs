@@ -57,7 +57,7 @@ impl Cluster {
         Ok(companion)
     }
 
-    /// Where the port of the pod `stillpoint-agent-node-N` leads, whichever it is: an agent listens there, if any does.
+    /// Where the agent of node N, 1 to 9, can listen so that the same port of its pod, or of any, is forwarded to it.
     pub fn agent_address(&self, node: u8) -> SocketAddr {
         crate::part::agent(&self.place.port, node)
     }
@@ -91,6 +91,11 @@ impl Companion {
     /// Lets it go on.
     pub fn resume(&self) -> Result<()> {
         self.process.signal(Signal::CONT)
+    }
+
+    /// Its process ID, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
     }
 
     /// What it has logged, over all its starts.

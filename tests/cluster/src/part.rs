@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{credentials::Credentials, process::Process, scratch::Port};
+use crate::{audit, credentials::Credentials, process::Process, scratch::Port};
 
 /// The last part of the addresses on which agents listen, less the number of their node.
 const AGENTS: u8 = 210;
@@ -81,7 +81,10 @@ impl Part {
         let directory = place.directory.path();
         let flags = match self {
             Self::Etcd => etcd(place),
-            Self::ApiServer => api_server(place),
+            Self::ApiServer => {
+                std::fs::write(directory.join(audit::POLICY), audit::policy().to_string())?;
+                api_server(place)
+            }
             Self::ControllerManager => controller_manager(place),
             Self::Scheduler => scheduler(place),
             Self::Kwok => {
@@ -117,6 +120,7 @@ fn etcd(place: &Place) -> Flags {
 
 fn api_server(place: &Place) -> Flags {
     let files = &place.credentials;
+    let directory = place.directory.path();
     let address = Part::ApiServer.address(&place.port);
     let etcd = format!("http://{}", Part::Etcd.address(&place.port));
     vec![
@@ -147,6 +151,8 @@ fn api_server(place: &Place) -> Flags {
             files.account_public_key().into(),
         ),
         ("allow-privileged", "true".into()),
+        ("audit-policy-file", directory.join(audit::POLICY).into()),
+        ("audit-log-path", directory.join(audit::LOG).into()),
         ("profiling", "false".into()),
     ]
 }
@@ -203,9 +209,11 @@ fn kwok(place: &Place, stages: PathBuf) -> Flags {
     ]
 }
 
-/// Where the port of an agent's pod `stillpoint-agent-node-N` leads, whichever it is.
+/// Where an agent listens whose pod's port is forwarded: each on a port of its own, for by that they are told apart.
 pub(crate) fn agent(port: &Port, node: u8) -> SocketAddr {
-    port.on(AGENTS + node)
+    let mut address = port.on(AGENTS + node);
+    address.set_port(address.port() - u16::from(node));
+    address
 }
 
 /// Options left out would be 0, which kwok refuses; without ClusterExec it refuses to run commands.
@@ -236,20 +244,16 @@ fn kwok_config(port: &Port) -> String {
     });
     let forwards = (1..=NODES).map(|node| {
         let target = agent(port, node);
-        let name = format!("stillpoint-agent-node-{node}");
-        let forward = json!({
-            "apiVersion": "kwok.x-k8s.io/v1alpha1",
-            "kind": "ClusterPortForward",
-            "metadata": { "name": name },
-            "spec": {
-                "selector": { "matchNames": [name] },
-                "forwards": [
-                    { "target": { "address": target.ip().to_string(), "port": target.port() } },
-                ],
-            },
-        });
-        format!("---\n{forward}\n")
+        json!({
+            "ports": [target.port()],
+            "target": { "address": target.ip().to_string(), "port": target.port() },
+        })
     });
-    let forwards: String = forwards.collect();
-    format!("{options}\n---\n{exec}\n{forwards}")
+    let forward = json!({
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterPortForward",
+        "metadata": { "name": "to-agents" },
+        "spec": { "forwards": forwards.collect::<Vec<_>>() },
+    });
+    format!("{options}\n---\n{exec}\n---\n{forward}\n")
 }

@@ -71,15 +71,6 @@ spec:
       volumes: [{name: data, persistentVolumeClaim: {claimName: CLAIM}}]
 ";
 
-const AGENT: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {namespace: velero, name: stillpoint-agent-NODE, labels: {app.kubernetes.io/name: stillpoint-agent}}
-spec:
-  nodeName: NODE
-  containers: [{name: agent, image: agent}]
-";
-
 /// See the module.
 pub(crate) struct Scene {
     pub(crate) world: World,
@@ -108,12 +99,6 @@ impl Scene {
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SHOP } });
         world.cluster.apply(namespace).await?;
-        for node in ["node-1", "node-2", "node-3"] {
-            world
-                .cluster
-                .apply_yaml(&AGENT.replace("NODE", node))
-                .await?;
-        }
         let rights = include_str!("../../../../deploy/kubectl/rights.yaml");
         let rights = rights.replace(
             "SUBJECT",
