@@ -20,7 +20,7 @@ use crate::{
     freeze::Freezes,
     hold::Holds,
     journal::Journal,
-    kernel::Linux,
+    kernel::{self, Linux},
     kubernetes,
     ledger::Books,
     probes::{Conditions, Listener, Pages, ProbesError},
@@ -178,6 +178,12 @@ fn probes(holds: &Arc<Holds>, journal: Journal, pulse: Arc<Pulse>) -> (Condition
         let directory = journal.directory().display();
         let check = journal.check();
         check.map_err(|error| format!("{directory}: {error}"))
+    });
+    ready.require("privileges", || {
+        let refused = |error| {
+            format!("FITHAW: {error}; expected CAP_SYS_ADMIN in the initial user namespace")
+        };
+        kernel::is_allowed().map_err(refused)
     });
     (alive, ready)
 }
