@@ -3,7 +3,6 @@
 use std::{os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
 
 use futures::future::try_join;
-use stillpoint_proto::agent::agent_server::AgentServer;
 use thiserror::Error;
 use tokio::{
     runtime,
@@ -16,7 +15,10 @@ use tonic::transport::Server;
 use crate::{
     cli::ServeOptions,
     control::{Control, Message},
-    door::unix::{self, SocketError},
+    door::{
+        self,
+        unix::{self, SocketError},
+    },
     freeze::Freezes,
     hold::Holds,
     journal::Journal,
@@ -99,7 +101,7 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
         ttl: TtlHolds::new(holds.clone()),
         journal: journal.clone(),
     };
-    let service = AgentServer::new(service);
+    let service = door::service(service);
     let closed = CancellationToken::new();
     let local = Server::builder()
         .add_service(service.clone())

@@ -17,7 +17,7 @@ use crate::{kubelet::Kubelet, programs};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A running `stillpoint-agent serve`; told to stop when dropped.
+/// A running `stillpoint-agent serve`; told to stop at once when dropped.
 #[derive(Debug)]
 pub struct Agent {
     process: Child,
@@ -119,7 +119,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.signal(Signal::TERM);
+        self.signal(Signal::INT);
         let told = Instant::now();
         while told.elapsed() < STARTS_WITHIN {
             match self.process.try_wait() {
