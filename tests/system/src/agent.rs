@@ -28,6 +28,16 @@ impl Agent {
     /// Starts an agent for `kubelet` that keeps its files in `directory`, and waits for its socket. With a kubeconfig it
     /// is of that cluster too, listening on loopback.
     pub fn start(kubelet: &Kubelet, directory: &Path, kubeconfig: Option<&Path>) -> Result<Self> {
+        Self::start_with(kubelet, directory, kubeconfig, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(
+        kubelet: &Kubelet,
+        directory: &Path,
+        kubeconfig: Option<&Path>,
+        variables: &[(String, PathBuf)],
+    ) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
 
         std::fs::create_dir_all(directory)?;
@@ -45,6 +55,7 @@ impl Agent {
             .env("STILLPOINT_ACCEPT", "velero/velero,velero/stillpoint-gate")
             // It is of no cluster, even where this runs in a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .args(kubeconfig.map(|_| "--listen=127.0.0.1:0"))
             .args(kubeconfig.map(|path| format!("--kubeconfig={}", path.display())))
             .stdin(Stdio::null())
@@ -110,6 +121,11 @@ impl Agent {
     pub fn kill_container(&mut self) {
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.process.wait();
+    }
+
+    /// Whether the supervisor has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
     }
 
     fn pid(&self) -> Pid {
