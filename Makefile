@@ -16,7 +16,7 @@ ONLY ?=
 
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
-	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm pg_ctlcluster:postgresql
+	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm pg_ctlcluster:postgresql podman:podman runc:runc
 # What npm writes last: older than the lock, or missing, it is to be installed.
 AZURITE := tests/azurite/node_modules/.package-lock.json
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))

@@ -3,6 +3,7 @@
 
 mod client;
 mod connections;
+mod fuzz;
 mod relay;
 
 use std::{

