@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_condition_that_hangs_does_not_hold() {
         let mut alive = Conditions::default();
         let (release, released) = std::sync::mpsc::channel::<()>();

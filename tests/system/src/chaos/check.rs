@@ -162,8 +162,9 @@ async fn sweep(lane: &mut Lane, plan: &Plan, named: &[ResourceId]) -> Result<u64
         left.retain(|snapshot| !named.contains(&snapshot.id));
         left
     };
-    until("Azure has made what is left over", || {
-        left(lane).iter().all(|one| one.state != "Creating")
+    until("Azure is done with what is left over", || {
+        let is_done = |one: &SnapshotView| !matches!(one.state.as_str(), "Creating" | "Deleting");
+        left(lane).iter().all(is_done)
     })
     .await?;
     let pending = left(lane);

@@ -105,10 +105,12 @@ impl Site {
         let leases: kube::Api<k8s_openapi::api::coordination::v1::Lease> =
             kube::Api::namespaced(self.cluster.client(), "velero");
         let params = kube::api::PatchParams::default();
-        leases
-            .patch(LEASE, &params, &kube::api::Patch::Merge(patch))
-            .await?;
-        Ok(())
+        let patch = kube::api::Patch::Merge(patch);
+        match leases.patch(LEASE, &params, &patch).await {
+            // An agent that ends takes it away.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            patched => Ok(patched.map(drop)?),
+        }
     }
 }
 
