@@ -15,6 +15,12 @@ VERSION := $(shell sed -n 's/^appVersion: //p' deploy/chart/Chart.yaml)
 ARCHITECTURE := $(shell dpkg --print-architecture)
 IMAGES := velero-plugin-stillpoint stillpoint-agent stillpoint-gate
 
+# Rounds of the fault campaign, the seed of the first (each has the next), nodes at once, and one fault alone.
+N ?= 1000
+SEED ?= 1
+LANES ?= 3
+ONLY ?=
+
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
 	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm pg_ctlcluster:postgresql \
@@ -23,7 +29,7 @@ PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreez
 AZURITE := tests/azurite/node_modules/.package-lock.json
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
 
-.PHONY: help setup packages demo test e2e bench lint release images clean
+.PHONY: help setup packages demo test e2e bench chaos lint release images clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -65,6 +71,11 @@ bench: setup release ## how long it takes, beside the plugin that STOCK_PLUGIN=P
 	$(CARGO) build --profile tools --package stillpoint-system --package stillpoint-e2e --bins
 	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench
 	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench-cluster
+
+chaos: setup ## faults at random moments between freeze and thaw: N=1000 rounds from SEED=1, with ONLY=FAULT that one
+	@test "$$(id -u)" = 0 || { echo "the campaign freezes real filesystems: run it as root (sudo make chaos)"; exit 1; }
+	$(CARGO) build --quiet --workspace --bins
+	@target/debug/chaos --rounds $(N) --seed $(SEED) --lanes $(LANES) $(if $(ONLY),--only $(ONLY))
 
 release: setup ## the programs as they are shipped, in target/release and for images; the plugin tried as in Velero's image
 	$(CARGO) build --release --package stillpoint-plugin --package stillpoint-agent

@@ -2,6 +2,7 @@
 
 #[path = "../../../src/door/tests/client.rs"]
 mod client;
+mod flood;
 mod lease;
 mod pod;
 mod tokens;
@@ -55,14 +56,18 @@ impl Site {
     }
 
     fn start_agent(&mut self) {
+        // Nothing secret is logged, however much is.
+        self.start_agent_with("trace");
+    }
+
+    fn start_agent_with(&mut self, log: &str) {
         let kubeconfig = self.kubeconfig.clone();
         self.node.start_with(|command: &mut Command| {
             command
                 .args(["--node-name", "node-1", "--listen", "127.0.0.1:0"])
                 .arg("--kubeconfig")
                 .arg(kubeconfig)
-                // Nothing secret is logged, however much is.
-                .env("STILLPOINT_LOG", "trace");
+                .env("STILLPOINT_LOG", log);
         });
     }
 
