@@ -53,8 +53,10 @@ impl ByHand {
         let cluster = self.identity().await;
         let mut claims = Vec::new();
         if names.is_empty() {
-            let mut params = ListParams::default();
-            params.label_selector = selector.map(str::to_owned);
+            let params = ListParams {
+                label_selector: selector.map(str::to_owned),
+                ..ListParams::default()
+            };
             let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
             let all = ListParams::default();
             let (listed, volumes) = tokio::join!(
