@@ -2,7 +2,7 @@
 //!
 //! `serve` is two processes: a `supervisor`, which thaws whatever happens, and the `worker` that it runs. In the
 //! worker a request comes in by a `door`, through the `service`, to a `hold` of volumes, each a share in a
-//! `freeze` of its filesystem. From afar it comes in only for an `account` that `kubernetes` knows; `remote` wires that.
+//! `freeze` of its filesystem. From afar it comes in only for an `account` that `kubernetes` knows; `remote` wires that. `metrics` is what is counted on the way.
 
 mod account;
 mod cli;
@@ -18,6 +18,7 @@ mod kernel;
 mod kubernetes;
 mod ledger;
 mod log;
+mod metrics;
 mod mountinfo;
 mod remote;
 mod report;

@@ -15,6 +15,7 @@ use crate::{
     cli::RemoteOptions,
     door::{self, TcpDoor, TcpError},
     kubernetes::{Announcement, Kubernetes, KubernetesError, TokenReviews},
+    metrics::Metrics,
     service::Service,
 };
 
@@ -85,6 +86,7 @@ impl Remote {
     pub(crate) fn serve(
         self,
         service: AgentServer<Service>,
+        metrics: Metrics,
         end: CancellationToken,
         closed: CancellationToken,
     ) -> (
@@ -92,9 +94,13 @@ impl Remote {
         JoinHandle<()>,
     ) {
         let Kubernetes { client, namespace } = self.kubernetes;
-        let announced = tokio::spawn(self.announcement.keep(client, namespace, end));
+        let announced =
+            tokio::spawn(
+                self.announcement
+                    .keep(client, namespace, metrics.clone(), end),
+            );
         let closed = closed.cancelled_owned();
-        let served = door::serve(self.door, self.accounts, service, closed);
+        let served = door::serve(self.door, self.accounts, metrics, service, closed);
         (served, announced)
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     journal::Journal,
     kernel::Linux,
     ledger::Books,
+    metrics::Metrics,
     remote::{Remote, RemoteError},
     service::Service,
     sys::Signals,
@@ -80,7 +81,9 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
     let protected = Protected::new(&options.kubelet_root, journal.directory(), socket);
     let resolver = Resolver::new(options.kubelet_root.clone(), protected);
     let books = Books::new(journal.clone(), control.clone());
-    let holds = Holds::new(resolver, Freezes::new(Arc::new(Linux), Arc::new(books)));
+    let metrics = Metrics::new();
+    let freezes = Freezes::new(Arc::new(Linux), Arc::new(books), metrics.clone());
+    let holds = Holds::new(resolver, freezes);
     let service = Service {
         node: options.node_name.clone(),
         holds: holds.clone(),
@@ -96,7 +99,8 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
     let mut server = match Remote::open(&options.remote, &options.node_name).await? {
         None => tokio::spawn(local),
         Some(remote) => {
-            let (remote, lease) = remote.serve(service, end.clone(), closed.clone());
+            let (remote, lease) =
+                remote.serve(service, metrics.clone(), end.clone(), closed.clone());
             announced = Some(lease);
             tokio::spawn(async { try_join(local, remote).await.map(drop) })
         }

@@ -20,7 +20,10 @@ use tonic::{
 
 use self::admission::Admission;
 pub(crate) use self::tcp::{TcpDoor, TcpError};
-use crate::account::{Account, Accounts};
+use crate::{
+    account::{Account, Accounts},
+    metrics::Metrics,
+};
 
 /// Whoever vanishes without a word is noticed within the sum of both, and what it held is thawed.
 const PING: Duration = Duration::from_secs(2);
@@ -36,6 +39,7 @@ const WINDOW: u32 = 64 * 1024;
 pub(crate) async fn serve<S: Agent>(
     door: TcpDoor,
     accounts: Arc<Accounts>,
+    metrics: Metrics,
     service: AgentServer<S>,
     closed: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -46,7 +50,7 @@ pub(crate) async fn serve<S: Agent>(
         .max_concurrent_streams(CALLS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .layer(Admission(accounts))
+        .layer(Admission { accounts, metrics })
         .add_service(service)
         .serve_with_incoming_shutdown(door.connections(), closed)
         .await

@@ -62,6 +62,7 @@ impl Holds {
         let leases = join_all(leases).await;
         for (volume, lease) in request.volumes.iter().zip(&leases) {
             if let Err(error) = lease {
+                self.freezes.metrics().refused(error);
                 tracing::info!(hold = request.id, volume, reason = %error, "not frozen");
             }
         }
@@ -77,8 +78,13 @@ impl Holds {
         holder: String,
     ) -> Result<Hold, HoldError> {
         check_limit("ttl", limit)?;
-        let target = self.resolve_path(path).await?;
-        let lease = self.freezes.acquire(&target, &id, limit).await?;
+        let frozen = async {
+            let target = self.resolve_path(path).await?;
+            let lease = self.freezes.acquire(&target, &id, limit).await?;
+            Ok((target, lease))
+        };
+        let frozen = frozen.await;
+        let (target, lease) = frozen.inspect_err(|error| self.freezes.metrics().refused(error))?;
         let request = Request {
             id,
             volumes: vec![target.volume],

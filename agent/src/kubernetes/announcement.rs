@@ -27,6 +27,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::described;
+use crate::metrics::Metrics;
 
 /// Of every object of the agents, and the field manager of what they write.
 const NAME: &str = "stillpoint-agent";
@@ -50,7 +51,13 @@ pub(crate) struct Announcement {
 
 impl Announcement {
     /// Keeps the Lease until `stop`, whatever Kubernetes does meanwhile; then takes it away.
-    pub(crate) async fn keep(self, client: Client, namespace: String, stop: CancellationToken) {
+    pub(crate) async fn keep(
+        self,
+        client: Client,
+        namespace: String,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) {
         let mut keeper = Keeper {
             leases: Api::namespaced(client.clone(), &namespace),
             nodes: Api::all(client),
@@ -58,6 +65,7 @@ impl Announcement {
             name: format!("{NAME}-{}", self.node),
             acquired: Timestamp::now(),
             announcement: self,
+            metrics,
             owner: Owner::Unknown,
             version: None,
         };
@@ -84,6 +92,7 @@ struct Keeper {
     name: String,
     acquired: Timestamp,
     announcement: Announcement,
+    metrics: Metrics,
     owner: Owner,
     /// Of the Lease as it was last written here.
     version: Option<String>,
@@ -96,6 +105,7 @@ impl Keeper {
         loop {
             match timeout(PATIENCE, self.renew()).await {
                 Ok(Ok(())) => {
+                    self.metrics.lease_renewed();
                     if told != Some(String::new()) {
                         tracing::info!(
                             lease = format!("{namespace}/{}", self.name),

@@ -21,6 +21,7 @@ pub mod door;
 mod keep;
 mod limits;
 mod live;
+mod metrics;
 mod options;
 mod orphans;
 pub mod ports;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-pub use self::{arm::Arm, options::Options, settings::Settings};
+pub use self::{arm::Arm, metrics::Metrics, options::Options, settings::Settings};
 use self::{
     limits::Limits,
     live::Holds,
@@ -58,6 +59,7 @@ struct Site {
     limits: Limits,
     live: Holds,
     kept: TaskTracker,
+    metrics: Metrics,
 }
 
 impl Gate {
@@ -78,7 +80,13 @@ impl Gate {
             limits: Limits::default(),
             live: Holds::default(),
             kept: TaskTracker::new(),
+            metrics: Metrics::new(),
         }))
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Waits until no hold is left, for when no request comes any more.
@@ -91,7 +99,11 @@ impl Gate {
 impl Site {
     /// To those who look at the content or its snapshot, and to the owners of the volumes.
     async fn tell(&self, verdict: &Verdict) {
-        if !self.cluster.tell(verdict).await || !verdict.taken {
+        if !self.cluster.tell(verdict).await {
+            return;
+        }
+        self.metrics.told(verdict);
+        if !verdict.taken {
             return;
         }
         for volume in &verdict.volumes {
