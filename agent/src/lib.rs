@@ -20,6 +20,8 @@ mod ledger;
 mod log;
 mod metrics;
 mod mountinfo;
+mod probes;
+mod pulse;
 mod remote;
 mod report;
 mod service;

@@ -14,7 +14,7 @@ use crate::{
     account::Accounts,
     cli::RemoteOptions,
     door::{self, TcpDoor, TcpError},
-    kubernetes::{Announcement, Kubernetes, KubernetesError, TokenReviews},
+    kubernetes::{Announced, Announcement, Kubernetes, KubernetesError, TokenReviews},
     metrics::Metrics,
     service::Service,
 };
@@ -42,6 +42,7 @@ pub(crate) struct Remote {
     door: TcpDoor,
     accounts: Arc<Accounts>,
     announcement: Announcement,
+    announced: Announced,
 }
 
 impl Remote {
@@ -77,9 +78,15 @@ impl Remote {
                 endpoint,
                 fingerprint: door.identity.fingerprint.clone(),
             },
+            announced: Announced::default(),
             kubernetes,
             door,
         }))
+    }
+
+    /// Whether plugins find this agent.
+    pub(crate) fn announced(&self) -> Announced {
+        self.announced.clone()
     }
 
     /// Serves until `closed`; announces itself until `end`. The task is done when the Lease is gone.
@@ -95,10 +102,9 @@ impl Remote {
     ) {
         let Kubernetes { client, namespace } = self.kubernetes;
         let announced =
-            tokio::spawn(
-                self.announcement
-                    .keep(client, namespace, metrics.clone(), end),
-            );
+            self.announcement
+                .keep(client, namespace, metrics.clone(), self.announced, end);
+        let announced = tokio::spawn(announced);
         let closed = closed.cancelled_owned();
         let served = door::serve(self.door, self.accounts, metrics, service, closed);
         (served, announced)

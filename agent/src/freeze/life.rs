@@ -87,8 +87,12 @@ async fn thaw(shared: &Arc<Shared>, freeze: &Arc<Freeze>, frost: Frost, end: End
         });
         let Ok((frozen, result, at)) = thawed.await else {
             // Frost's own drop has thawed on the way out of the panic.
+            shared.metrics.thawed();
             break;
         };
+        if matches!(result, Ok(()) | Err(Errno::INVAL)) {
+            shared.metrics.thawed();
+        }
         if first {
             report(shared, freeze, span, end, result, at);
             first = false;
@@ -104,7 +108,6 @@ async fn thaw(shared: &Arc<Shared>, freeze: &Arc<Freeze>, frost: Frost, end: End
             frost = Some(frozen);
         }
     }
-    shared.metrics.thawed();
     let rest = (end == End::LimitPassed).then(|| span.started.elapsed());
     clear(shared, freeze, rest);
 }

@@ -21,6 +21,9 @@ use crate::{
     volume::{Listed, Resolver, Target},
 };
 
+/// A thaw that is later than that is too late: by then the supervisor thaws, too.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What `status` shows of a hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Info {
@@ -192,6 +195,29 @@ impl Holds {
             (listed, frozen)
         };
         Ok(listed.into_iter().map(state).collect())
+    }
+
+    /// An error names the filesystems whose thaw is overdue.
+    pub(crate) fn punctual(&self) -> Result<(), String> {
+        let late = self.freezes.late(GRACE);
+        if late.is_empty() {
+            return Ok(());
+        }
+        let devices: Vec<_> = late.iter().map(ToString::to_string).collect();
+        Err(format!("frozen past the deadline: {}", devices.join(", ")))
+    }
+
+    /// An error if no new hold would be accepted, whatever it asks for.
+    pub(crate) fn accepting(&self) -> Result<(), String> {
+        if self.freezes.is_closed() {
+            return Err("the agent is stopping".into());
+        }
+        Ok(())
+    }
+
+    /// Refuses new holds, and waits until all have ended.
+    pub(crate) async fn drain(&self) {
+        self.freezes.drain().await;
     }
 
     /// Thaws everything, for good.

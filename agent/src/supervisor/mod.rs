@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start: lock and resolve the journal ──► worker running ──SIGTERM──► stopping ──► all thawed: end
-//!                     ▲                          │ dies                     │ too slow: SIGKILL
+//!                     ▲                          │ dies, or hangs: SIGKILL  │ too slow: SIGKILL
 //!                     │                          ▼                          ▼
 //!                   pause ◄── reaped, settled ── dying: every held filesystem is thawed, again and again
 //! ```
@@ -27,10 +27,11 @@ use crate::{
     cli::ServeOptions,
     control::{Message, monotonic},
     journal::{Journal, JournalError, Lock},
-    sys::Signals,
+    sys::{End, Signals},
+    worker::DRAIN,
 };
 
-/// How long the worker may take to thaw on SIGTERM; its holds' clients are told meanwhile.
+/// How long the worker may take to thaw when it is told to; its holds' clients are told meanwhile.
 const STOP: Duration = Duration::from_secs(5);
 /// How long a FITHAW that hangs keeps the next worker from starting.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -102,6 +103,7 @@ impl Supervisor<'_> {
         self.settle = monotonic() + SETTLE;
         loop {
             self.receive();
+            self.listen();
             self.reap()?;
             self.thaw();
             if self.stopping.is_some() && self.worker.is_none() && self.held.is_empty() {
@@ -109,8 +111,8 @@ impl Supervisor<'_> {
             }
             self.start_worker();
             self.wait().map_err(SupervisorError::Poll)?;
-            if self.signals.drain() {
-                self.stop();
+            if let Some(end) = self.signals.drain() {
+                self.stop(end);
             }
         }
     }
@@ -135,6 +137,10 @@ impl Supervisor<'_> {
                         }
                     }
                     Message::Ready => self.served = true,
+                    Message::Beat => {
+                        worker.silence.broken();
+                        control.answer();
+                    }
                     Message::Frozen { key } => {
                         for held in self.held.iter_mut().filter(|held| held.key == key) {
                             held.frozen = true;
@@ -155,6 +161,20 @@ impl Supervisor<'_> {
                     worker.signal(Signal::KILL);
                 }
             }
+        }
+    }
+
+    /// Ends a worker that hangs: its holds are worth nothing, and it accepts no others.
+    fn listen(&mut self) {
+        if let Some(worker) = &mut self.worker
+            && worker.silence.is_too_long()
+            && !worker.is_dead()
+        {
+            tracing::error!(
+                worker = worker.pid(),
+                "the worker hangs: not heard for 10 s; ending it"
+            );
+            worker.signal(Signal::KILL);
         }
     }
 
@@ -253,13 +273,25 @@ impl Supervisor<'_> {
         }
     }
 
-    fn stop(&mut self) {
-        if self.stopping.is_none() {
-            tracing::info!("stopping: everything is thawed first");
-            self.stopping = Some(monotonic() + STOP);
-            if let Some(worker) = &self.worker {
-                worker.signal(Signal::TERM);
+    /// The first SIGTERM lets holds come to their end; SIGINT, or a second SIGTERM, thaws at once.
+    fn stop(&mut self, end: End) {
+        let now = monotonic();
+        let (patience, signal) = match (end, self.stopping) {
+            (End::Terminate, None) => {
+                tracing::info!(
+                    "stopping: holds may end within {DRAIN:?}, then everything is thawed"
+                );
+                (DRAIN + STOP, Signal::TERM)
             }
+            _ => {
+                tracing::info!("stopping: everything is thawed now");
+                (STOP, Signal::INT)
+            }
+        };
+        let kill = now + patience;
+        self.stopping = Some(self.stopping.map_or(kill, |earlier| earlier.min(kill)));
+        if let Some(worker) = &self.worker {
+            worker.signal(signal);
         }
     }
 }

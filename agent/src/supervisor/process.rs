@@ -25,6 +25,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A worker that lived so long was not broken from the start.
 const GOOD_LIFE: Duration = Duration::from_secs(60);
 
+/// Between two looks whether the worker was heard, which beats every second.
+const LISTEN: Duration = Duration::from_secs(2);
+/// So often not heard in a row, it hangs.
+const MISSES: u32 = 5;
+
 /// A running worker.
 pub(super) struct Worker {
     child: Child,
@@ -33,6 +38,7 @@ pub(super) struct Worker {
     /// `None` when the worker's end is closed.
     pub(super) control: Option<Control>,
     started: Duration,
+    pub(super) silence: Silence,
 }
 
 impl Worker {
@@ -54,6 +60,7 @@ impl Worker {
             death,
             control: Some(ours),
             started: monotonic(),
+            silence: Silence::new(),
         })
     }
 
@@ -93,6 +100,43 @@ fn pid(child: &Child) -> io::Result<Pid> {
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("no process id"))
+}
+
+/// How often in a row the worker was not heard. Looks are counted, not time: a machine or container that was suspended
+/// costs one.
+pub(super) struct Silence {
+    heard: bool,
+    missed: u32,
+    pub(super) next: Duration,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self {
+            heard: false,
+            missed: 0,
+            next: monotonic() + LISTEN,
+        }
+    }
+
+    pub(super) fn broken(&mut self) {
+        self.heard = true;
+    }
+
+    /// Looks, if it is time to; whether the worker hangs.
+    pub(super) fn is_too_long(&mut self) -> bool {
+        let now = monotonic();
+        if now < self.next {
+            return false;
+        }
+        self.next = now + LISTEN;
+        self.missed = if std::mem::take(&mut self.heard) {
+            0
+        } else {
+            self.missed + 1
+        };
+        self.missed >= MISSES
+    }
 }
 
 /// How long to wait before the next start.

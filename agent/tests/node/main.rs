@@ -10,5 +10,6 @@ mod harness;
 mod holds;
 mod journal;
 mod mounts;
+mod probes;
 mod refusals;
 mod writer;

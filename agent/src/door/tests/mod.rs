@@ -30,6 +30,7 @@ use crate::{
     journal::Journal,
     kernel::Linux,
     ledger::Books,
+    pulse::Pulse,
     service::Service,
     ttl::TtlHolds,
     volume::{Protected, Resolver},
@@ -60,7 +61,7 @@ impl House {
         let (ours, supervisor) = Control::pair().unwrap();
         let socket = directory.path().join("agent.sock");
         let protected = Protected::new(&kubelet, journal.directory(), &socket);
-        let books = Books::new(journal.clone(), Arc::new(ours));
+        let books = Books::new(journal.clone(), Arc::new(ours), Arc::new(Pulse::new()));
         let freezes = Freezes::new(Arc::new(Linux), Arc::new(books), Metrics::new());
         let holds = Holds::new(Resolver::new(kubelet, protected), freezes);
         let service = AgentServer::new(Service {

@@ -52,6 +52,7 @@ async fn in_a_pod_the_service_account_is_used_and_its_namespace_has_the_lease() 
         *command = in_a_pod(command, &directory.join("log"));
         command
             .args(["--listen", "[::]:0", "--advertise", "127.0.0.1"])
+            .args(["--probes", "127.0.0.1:0"])
             .env("ACCOUNT", account)
             .env("STILLPOINT_NODE_NAME", "node-1")
             .env("KUBERNETES_SERVICE_HOST", server.ip().to_string())
