@@ -8,6 +8,7 @@ mod account;
 mod cli;
 mod client;
 mod control;
+mod doctor;
 mod door;
 mod error;
 mod freeze;
@@ -54,6 +55,11 @@ pub fn run(cli: &Cli) -> ExitCode {
             worker::run(options).map_err(|error| (1, error.to_string()))
         }
         Command::Status { socket, json } => client(client::status(&socket.socket, *json)),
+        Command::Doctor { options, json } => match doctor::run(options, *json) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(cli::WRONG),
+            Err(error) => Err((1, error.to_string())),
+        },
         Command::Freeze { path, ttl, socket } => client(client::freeze(&socket.socket, path, *ttl)),
         Command::Thaw { path, socket } => client(client::thaw(&socket.socket, path)),
     };

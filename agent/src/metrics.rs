@@ -1,7 +1,7 @@
 //! What this agent counts, for Prometheus. Counting is an atomic addition; histograms are told only after a thaw.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -77,8 +77,13 @@ struct Counted {
     frozen_for: Histogram,
     call: Histogram,
     lease_renewed: Gauge,
+    overdue: Gauge,
+    /// How many there are, looked at when they are read.
+    overdue_now: OnceLock<Look>,
     registry: Registry,
 }
+
+type Look = Box<dyn Fn() -> usize + Send + Sync>;
 
 impl Metrics {
     pub(crate) fn new() -> Self {
@@ -144,6 +149,12 @@ impl Metrics {
             Unit::Seconds,
             lease_renewed.clone(),
         );
+        let overdue = Gauge::default();
+        registry.register(
+            "overdue_filesystems",
+            "Filesystems that are frozen past their deadline",
+            overdue.clone(),
+        );
         // A series that is there from the start can be alerted on when it first grows.
         for broke in Broken::ALL {
             drop(broken.get_or_create(&broke.label()));
@@ -163,6 +174,8 @@ impl Metrics {
             frozen_for,
             call,
             lease_renewed,
+            overdue,
+            overdue_now: OnceLock::new(),
             registry: all,
         }))
     }
@@ -204,8 +217,18 @@ impl Metrics {
         self.0.lease_renewed.set(now());
     }
 
+    /// Filesystems frozen past their deadline are counted by `look`, whenever someone reads.
+    pub(crate) fn count_overdue(&self, look: impl Fn() -> usize + Send + Sync + 'static) {
+        // Told once, where everything is wired together.
+        let _ = self.0.overdue_now.set(Box::new(look));
+    }
+
     /// All of it as OpenMetrics text.
     pub(crate) fn text(&self) -> String {
+        if let Some(look) = self.0.overdue_now.get() {
+            let count = i64::try_from(look()).unwrap_or(i64::MAX);
+            self.0.overdue.set(count);
+        }
         let mut text = String::new();
         if let Err(error) = text::encode(&mut text, &self.0.registry) {
             // A String takes everything.
@@ -247,6 +270,7 @@ mod tests {
         metrics.thawed();
         metrics.refused(&HoldError::Stopping);
         metrics.refused_caller(&Refusal::NoToken);
+        metrics.count_overdue(|| 3);
         let seen = metrics.text();
         for line in [
             "stillpoint_agent_freezes_total 2",
@@ -257,6 +281,7 @@ mod tests {
             r#"stillpoint_agent_freeze_call_seconds_bucket{le="0.05"} 1"#,
             r#"stillpoint_agent_broken_freezes_total{reason="foreign_thaw"} 1"#,
             r#"stillpoint_agent_refusals_total{reason="stopping"} 1"#,
+            "stillpoint_agent_overdue_filesystems 3",
             r#"stillpoint_agent_refused_callers_total{reason="no_token"} 1"#,
         ] {
             assert!(seen.contains(line), "{line}: {seen}");

@@ -96,6 +96,8 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
     let metrics = Metrics::new();
     let freezes = Freezes::new(Arc::new(Linux), Arc::new(books), metrics.clone());
     let holds = Holds::new(resolver, freezes);
+    let all = holds.clone();
+    metrics.count_overdue(move || all.overdue());
     let service = Service {
         node: options.node_name.clone(),
         holds: holds.clone(),

@@ -197,6 +197,11 @@ impl Holds {
         Ok(listed.into_iter().map(state).collect())
     }
 
+    /// How many filesystems are frozen past their deadline.
+    pub(crate) fn overdue(&self) -> usize {
+        self.freezes.late(GRACE).len()
+    }
+
     /// An error names the filesystems whose thaw is overdue.
     pub(crate) fn punctual(&self) -> Result<(), String> {
         let late = self.freezes.late(GRACE);
