@@ -15,7 +15,6 @@ pub mod gate;
 mod install;
 mod objects;
 mod options;
-pub mod pods;
 pub mod postgres;
 pub mod public_cloud;
 mod snapshots;
