@@ -88,6 +88,10 @@ pub(crate) enum HoldError {
     Node(String),
     #[error("the hold was let go before its freeze was done")]
     Abandoned,
+    #[error(
+        "{most} holds are open or being asked for already, the most there may be: try again in some seconds"
+    )]
+    TooMany { most: usize },
     #[error("the agent is stopping")]
     Stopping,
     #[error("{0} is already frozen by an earlier `freeze`: thaw it first")]
@@ -106,7 +110,7 @@ fn hint(errno: Errno) -> &'static str {
 
 impl HoldError {
     /// All that [`name`](Self::name) may say.
-    pub(crate) const NAMES: [&str; 17] = [
+    pub(crate) const NAMES: [&str; 18] = [
         "invalid",
         "not_mounted",
         "block",
@@ -122,6 +126,7 @@ impl HoldError {
         "node",
         "abandoned",
         "stopping",
+        "too_many",
         "already_held",
         "not_held",
     ];
@@ -144,6 +149,7 @@ impl HoldError {
             Self::Node(_) => "node",
             Self::Abandoned => "abandoned",
             Self::Stopping => "stopping",
+            Self::TooMany { .. } => "too_many",
             Self::AlreadyHeld(_) => "already_held",
             Self::NotHeld(_) => "not_held",
         }
@@ -166,6 +172,7 @@ impl HoldError {
             | Self::Unrecorded { .. }
             | Self::Node(_)
             | Self::Abandoned
+            | Self::TooMany { .. }
             | Self::Stopping
             | Self::AlreadyHeld(_)
             | Self::NotHeld(_) => Reason::Unspecified,
@@ -195,6 +202,7 @@ impl From<HoldError> for Status {
             HoldError::AlreadyHeld(_) => Code::AlreadyExists,
             HoldError::TooSlow { .. } => Code::DeadlineExceeded,
             HoldError::Abandoned => Code::Cancelled,
+            HoldError::TooMany { .. } => Code::ResourceExhausted,
             HoldError::Kernel { .. } | HoldError::Unrecorded { .. } | HoldError::Node(_) => {
                 Code::Internal
             }

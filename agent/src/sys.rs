@@ -37,12 +37,12 @@ pub(crate) fn thaw(root: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Thaws the filesystem of `root` in a child process, whose exit code is 0 or the errno.
-pub(crate) fn thaw_in_child(root: BorrowedFd<'_>) -> io::Result<Pid> {
+pub(crate) fn thaw_in_child(root: impl AsFd) -> io::Result<Pid> {
     // SAFETY: the child only makes two system calls, which are safe after a fork even of a process with threads.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let code = thaw(root).map_or_else(Errno::raw_os_error, |()| 0);
+            let code = thaw(root.as_fd()).map_or_else(Errno::raw_os_error, |()| 0);
             // SAFETY: ends the child without running anything that belongs to the parent.
             unsafe { libc::_exit(code) }
         }

@@ -3,7 +3,6 @@
 use std::{os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
 
 use futures::future::try_join;
-use stillpoint_proto::agent::agent_server::AgentServer;
 use thiserror::Error;
 use tokio::{
     runtime,
@@ -16,11 +15,14 @@ use tonic::transport::Server;
 use crate::{
     cli::ServeOptions,
     control::{Control, Message},
-    door::unix::{self, SocketError},
+    door::{
+        self,
+        unix::{self, SocketError},
+    },
     freeze::Freezes,
     hold::Holds,
     journal::Journal,
-    kernel::Linux,
+    kernel::{self, Linux},
     kubernetes,
     ledger::Books,
     metrics::Metrics,
@@ -104,7 +106,7 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
         ttl: TtlHolds::new(holds.clone()),
         journal: journal.clone(),
     };
-    let service = AgentServer::new(service);
+    let service = door::service(service);
     let closed = CancellationToken::new();
     let local = Server::builder()
         .add_service(service.clone())
@@ -189,6 +191,12 @@ fn probes(holds: &Arc<Holds>, journal: Journal, pulse: Arc<Pulse>) -> (Condition
         let directory = journal.directory().display();
         let check = journal.check();
         check.map_err(|error| format!("{directory}: {error}"))
+    });
+    ready.require("privileges", || {
+        let refused = |error| {
+            format!("FITHAW: {error}; expected CAP_SYS_ADMIN in the initial user namespace")
+        };
+        kernel::is_allowed().map_err(refused)
     });
     (alive, ready)
 }

@@ -9,6 +9,7 @@ use crate::{cli::ServeOptions, journal::Journal};
 
 const SYS_ADMIN: u32 = 21;
 const DAC_READ_SEARCH: u32 = 2;
+const IPC_LOCK: u32 = 14;
 /// Of `struct statfs`: TMPFS_MAGIC.
 const TMPFS: i64 = 0x0102_1994;
 const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
@@ -52,8 +53,7 @@ fn kernel(report: &mut Report) {
 }
 
 fn privileges(report: &mut Report) {
-    const REMEDY: &str =
-        "run as user 0 with capabilities.add [SYS_ADMIN, DAC_READ_SEARCH] in the securityContext";
+    const REMEDY: &str = "run as user 0 with capabilities.add [SYS_ADMIN, DAC_READ_SEARCH, IPC_LOCK] in the securityContext";
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let Some(effective) = effective(&status) else {
         report.warn("privileges", "/proc/self/status does not tell them", REMEDY);
@@ -71,6 +71,13 @@ fn privileges(report: &mut Report) {
         if effective & (1 << bit) == 0 {
             missing.push(format!("{name} ({purpose})"));
         }
+    }
+    if effective & (1 << IPC_LOCK) == 0 {
+        report.warn(
+            "privileges",
+            "without CAP_IPC_LOCK the supervisor's memory may be swapped out",
+            REMEDY,
+        );
     }
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     if !is_initial(&map) {

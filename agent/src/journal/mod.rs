@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, flock, statfs},
     io::{Errno, FdFlags, fcntl_setfd},
 };
 use thiserror::Error;
@@ -93,6 +93,12 @@ impl Journal {
         }
         fcntl_setfd(&file, FdFlags::empty()).map_err(|errno| unusable(errno.into()))?;
         Ok(Lock { _file: file.into() })
+    }
+
+    /// Whether nobody can freeze the filesystem that it is on. On another its user stops when that is frozen.
+    pub(crate) fn is_safe(&self) -> bool {
+        // TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h.
+        statfs(&self.directory).is_ok_and(|fs| [0x0102_1994, 0x8584_58f6].contains(&fs.f_type))
     }
 
     /// Writes a new entry under `key`.

@@ -9,6 +9,7 @@
 //!
 //! It writes to nothing but the journal's directory and the log, whose filesystems are never frozen.
 
+mod endure;
 mod held;
 mod process;
 mod recover;
@@ -20,6 +21,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 
 use self::{
+    endure::Score,
     held::Held,
     process::{BackOff, Worker},
 };
@@ -55,12 +57,18 @@ pub(crate) enum SupervisorError {
 pub(crate) fn run(options: &ServeOptions) -> Result<(), SupervisorError> {
     let journal = Journal::at(options.journal.clone());
     let lock = journal.lock()?;
+    if !journal.is_safe() {
+        let journal = journal.directory().display();
+        tracing::warn!(%journal, "not on tmpfs: who freezes the filesystem of the journal stops the agent");
+    }
     let signals = Signals::block().map_err(SupervisorError::Signals)?;
+    let score = endure::prepare();
     Supervisor {
         options,
         journal,
         _lock: lock,
         signals,
+        score,
         worker: None,
         held: Vec::new(),
         unreachable: HashSet::new(),
@@ -79,6 +87,7 @@ struct Supervisor<'a> {
     journal: Journal,
     _lock: Lock,
     signals: Signals,
+    score: Score,
     worker: Option<Worker>,
     held: Vec<Held>,
     /// Journal entries whose filesystem could not be reached, so that it is said once.
@@ -164,18 +173,30 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Ends a worker that hangs: its holds are worth nothing, and it accepts no others.
+    /// Ends a worker that hangs, for its holds are worth nothing and it accepts no others, and one that grows.
     fn listen(&mut self) {
-        if let Some(worker) = &mut self.worker
-            && worker.silence.is_too_long()
-            && !worker.is_dead()
-        {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        if !worker.silence.is_due() || worker.is_dead() {
+            return;
+        }
+        let pid = worker.pid();
+        if worker.silence.is_too_long() {
             tracing::error!(
-                worker = worker.pid(),
+                worker = pid,
                 "the worker hangs: not heard for 10 s; ending it"
             );
-            worker.signal(Signal::KILL);
+        } else if let Some(resident) = worker.excess() {
+            tracing::error!(
+                worker = pid,
+                resident,
+                "the worker takes too much memory; ending it"
+            );
+        } else {
+            return;
         }
+        worker.signal(Signal::KILL);
     }
 
     fn reap(&mut self) -> Result<(), SupervisorError> {
@@ -264,7 +285,7 @@ impl Supervisor<'_> {
         if self.worker.is_some() || self.stopping.is_some() || self.start > now || !settled {
             return;
         }
-        match Worker::start(self.options) {
+        match Worker::start(self.options, self.score) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 tracing::error!(%error, "the worker cannot be started; trying again");

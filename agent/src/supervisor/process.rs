@@ -12,6 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
+use super::endure::Score;
 use crate::{
     cli::ServeOptions,
     control::{Control, monotonic},
@@ -29,6 +30,8 @@ const GOOD_LIFE: Duration = Duration::from_secs(60);
 const LISTEN: Duration = Duration::from_secs(2);
 /// So often not heard in a row, it hangs.
 const MISSES: u32 = 5;
+/// A worker that is larger is sick. It is replaced before the kernel ends the whole container, whose limit is 128 MiB.
+const LARGEST: u64 = 96 << 20;
 
 /// A running worker.
 pub(super) struct Worker {
@@ -43,13 +46,16 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Runs this same program as a worker; the control socket is its standard input.
-    pub(super) fn start(options: &ServeOptions) -> io::Result<Self> {
+    pub(super) fn start(options: &ServeOptions, score: Score) -> io::Result<Self> {
         let (ours, theirs) = Control::pair()?;
         let child = Command::new("/proc/self/exe")
             .arg("worker")
             .args(options.to_args())
             .stdin(Stdio::from(theirs.into_fd()))
             .spawn()?;
+        if let Err(error) = score.give(child.id()) {
+            tracing::warn!(%error, "the worker is spared by the OOM killer as its supervisor is");
+        }
         let pid = pid(&child)?;
         let death = match pidfd_open(pid, PIDFD_THREAD) {
             Err(Errno::INVAL) => pidfd_open(pid, PidfdFlags::empty()),
@@ -83,6 +89,14 @@ impl Worker {
             tv_nsec: 0,
         };
         matches!(poll(&mut fds, Some(&now)), Ok(1..))
+    }
+
+    /// In bytes, if it is too large.
+    pub(super) fn excess(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        let resident = pages * u64::try_from(rustix::param::page_size()).ok()?;
+        (resident > LARGEST).then_some(resident)
     }
 
     /// How it ended, if all of it has.
@@ -123,13 +137,14 @@ impl Silence {
         self.heard = true;
     }
 
-    /// Looks, if it is time to; whether the worker hangs.
+    /// Whether it is time to look.
+    pub(super) fn is_due(&self) -> bool {
+        monotonic() >= self.next
+    }
+
+    /// Looks; whether the worker hangs.
     pub(super) fn is_too_long(&mut self) -> bool {
-        let now = monotonic();
-        if now < self.next {
-            return false;
-        }
-        self.next = now + LISTEN;
+        self.next = monotonic() + LISTEN;
         self.missed = if std::mem::take(&mut self.heard) {
             0
         } else {

@@ -38,6 +38,7 @@ pub use self::{arm::Arm, metrics::Metrics, options::Options, settings::Settings}
 use self::{
     limits::Limits,
     live::Holds,
+    orphans::Told,
     ports::{Cluster, Verdict},
 };
 use crate::{
@@ -58,6 +59,7 @@ struct Site {
     arm: Option<Arm>,
     limits: Limits,
     live: Holds,
+    told: Told,
     kept: TaskTracker,
     metrics: Metrics,
 }
@@ -79,6 +81,7 @@ impl Gate {
             arm,
             limits: Limits::default(),
             live: Holds::default(),
+            told: Told::default(),
             kept: TaskTracker::new(),
             metrics: Metrics::new(),
         }))
@@ -103,6 +106,7 @@ impl Site {
             return;
         }
         self.metrics.told(verdict);
+        self.told.remember(verdict);
         if !verdict.taken {
             return;
         }

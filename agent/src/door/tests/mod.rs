@@ -3,6 +3,7 @@
 
 mod client;
 mod connections;
+mod fuzz;
 mod relay;
 
 use std::{
@@ -12,9 +13,7 @@ use std::{
 };
 
 use stillpoint_loopfs::{Kind, Mounted};
-use stillpoint_proto::agent::{
-    FreezeRequest, StatusRequest, agent_server::AgentServer, hold_event::Event,
-};
+use stillpoint_proto::agent::{FreezeRequest, StatusRequest, hold_event::Event};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +63,7 @@ impl House {
         let books = Books::new(journal.clone(), Arc::new(ours), Arc::new(Pulse::new()));
         let freezes = Freezes::new(Arc::new(Linux), Arc::new(books), Metrics::new());
         let holds = Holds::new(Resolver::new(kubelet, protected), freezes);
-        let service = AgentServer::new(Service {
+        let service = service(Service {
             node: "node-1".into(),
             holds: holds.clone(),
             ttl: TtlHolds::new(holds.clone()),
