@@ -11,8 +11,8 @@ use stillpoint_plugin::{
 
 use super::{documents, metrics::RULES, programs, read, words};
 
-/// Velero's, which the docs speak of as of ours.
-const FOREIGN_FLAGS: [&str; 2] = ["--features", "--item-block-worker-count"];
+/// Velero's and buildah's, which stand alone as ours do.
+const FOREIGN_FLAGS: [&str; 3] = ["--build-arg", "--features", "--item-block-worker-count"];
 
 pub(super) fn alerts() -> BTreeSet<String> {
     let rules = read(RULES);
