@@ -11,8 +11,16 @@ use stillpoint_plugin::{
 
 use super::{documents, metrics::RULES, programs, read, words};
 
-/// Velero's and buildah's, which stand alone as ours do.
-const FOREIGN_FLAGS: [&str; 3] = ["--build-arg", "--features", "--item-block-worker-count"];
+/// Velero's, helm's and buildah's, which stand alone as ours do.
+const FOREIGN_FLAGS: [&str; 7] = [
+    "--build-arg",
+    "--csi-snapshot-timeout",
+    "--features",
+    "--item-block-worker-count",
+    "--pod-labels",
+    "--sa-annotations",
+    "--set",
+];
 
 pub(super) fn alerts() -> BTreeSet<String> {
     let rules = read(RULES);
