@@ -94,7 +94,8 @@ impl Drop for Node {
 
 /// The securityContext of the agent's container, as the chart has it.
 fn security_context() -> Result<Value> {
-    let rendered = stillpoint_cluster::rendered(&json!({}));
+    let defaults = json!({});
+    let rendered = stillpoint_cluster::rendered(&defaults);
     let objects = tokio::runtime::Runtime::new()?.block_on(rendered)?;
     let daemon_set = objects.into_iter().find(|one| one["kind"] == "DaemonSet");
     let spec = &daemon_set.context("a DaemonSet")?["spec"]["template"]["spec"];
