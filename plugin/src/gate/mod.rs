@@ -37,6 +37,7 @@ pub use self::{arm::Arm, options::Options, settings::Settings};
 use self::{
     limits::Limits,
     live::Holds,
+    orphans::Told,
     ports::{Cluster, Verdict},
 };
 use crate::{
@@ -57,6 +58,7 @@ struct Site {
     arm: Option<Arm>,
     limits: Limits,
     live: Holds,
+    told: Told,
     kept: TaskTracker,
 }
 
@@ -77,6 +79,7 @@ impl Gate {
             arm,
             limits: Limits::default(),
             live: Holds::default(),
+            told: Told::default(),
             kept: TaskTracker::new(),
         }))
     }
@@ -91,7 +94,11 @@ impl Gate {
 impl Site {
     /// To those who look at the content or its snapshot, and to the owners of the volumes.
     async fn tell(&self, verdict: &Verdict) {
-        if !self.cluster.tell(verdict).await || !verdict.taken {
+        if !self.cluster.tell(verdict).await {
+            return;
+        }
+        self.told.remember(verdict);
+        if !verdict.taken {
             return;
         }
         for volume in &verdict.volumes {

@@ -1,6 +1,15 @@
-//! Verdicts that their gate did not live to tell: what admission wrote stands, crash, and is told as the end.
+//! Contents that say that a verdict is still to come although nobody is at it.
+//!
+//! Their gate did not live to tell: what admission wrote stands, crash, and is told as the end. Or it told, and was
+//! overwritten: to set its mark csi-snapshotter replaces all annotations by those that it saw last
+//! (external-snapshotter, pkg/sidecar-controller: setAnnVolumeSnapshotBeingCreated), also when it looks again at a
+//! snapshot that has a handle and is not ready. Then it is told again.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -11,8 +20,28 @@ const LOOK: Duration = Duration::from_secs(2);
 /// For a gate to tell once its hold is over.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 
+/// For csi-snapshotter to see what was written.
+const OVERWRITTEN_WITHIN: Duration = Duration::from_secs(600);
+
+/// Verdicts of late, by their holds.
+#[derive(Default)]
+pub(super) struct Told(Mutex<HashMap<String, (Instant, Verdict)>>);
+
+impl Told {
+    pub(super) fn remember(&self, verdict: &Verdict) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, (at, _)| at.elapsed() < OVERWRITTEN_WITHIN);
+        told.insert(verdict.hold.clone(), (Instant::now(), verdict.clone()));
+    }
+
+    fn of(&self, hold: &str) -> Option<Verdict> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(hold).map(|(_, verdict)| verdict.clone())
+    }
+}
+
 impl Gate {
-    /// Ends the verdicts of gates that are gone. Never returns.
+    /// Ends the verdicts of gates that are gone, and restores those that were overwritten. Never returns.
     pub async fn end_orphans(&self) {
         let site = &self.0;
         // A hold with nothing frozen lasts longer, and says crash all the while.
@@ -28,6 +57,17 @@ impl Gate {
             since.retain(|hold, _| holds.contains(hold));
             for (id, content) in pending {
                 let Some(hold) = content.hold else { continue };
+                if let Some(verdict) = site.told.of(&hold) {
+                    tracing::debug!(content = id.name, hold, "the verdict was overwritten");
+                    let again = Verdict {
+                        // People know already.
+                        taken: false,
+                        orphan: true,
+                        ..verdict
+                    };
+                    site.cluster.tell(&again).await;
+                    continue;
+                }
                 let first_seen = *since.entry(hold.clone()).or_insert_with(Instant::now);
                 if site.live.contains(&hold)
                     || content.being_created

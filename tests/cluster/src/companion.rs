@@ -88,6 +88,11 @@ impl Companion {
         self.process.signal(Signal::CONT)
     }
 
+    /// Its process ID, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
     /// What it has logged, over all its starts.
     pub fn log(&self) -> String {
         self.process.log()

@@ -153,6 +153,8 @@ fn stateful_set(namespace: &str, pods: usize, volumes: usize) -> Value {
                         "topologyKey": "topology.kubernetes.io/zone",
                         "whenUnsatisfiable": "DoNotSchedule",
                         "labelSelector": { "matchLabels": labels },
+                        // A zone whose nodes take no pods does not count.
+                        "nodeTaintsPolicy": "Honor",
                     }],
                 },
             },

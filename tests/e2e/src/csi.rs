@@ -3,6 +3,7 @@
 
 mod azure_disk;
 pub mod objects;
+mod record;
 mod stand_in;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use stillpoint_cluster::{Cluster, Companion};
 use stillpoint_lab::Lab;
 use stillpoint_system::programs;
 
+pub use record::Record;
 use stand_in::StandIn;
 
 /// Where the driver makes snapshots.

@@ -18,7 +18,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
-use stillpoint_lab::{Kind as Resource, Lab, ResourceId};
+use stillpoint_lab::{Kind as Resource, Lab, ResourceId, Sku};
 use stillpoint_loopfs::Kind;
 use stillpoint_system::{
     arm::Arm,
@@ -117,7 +117,8 @@ impl Driver {
 
     /// A formatted Premium SSD of 1 GiB that no claim has asked for.
     pub fn disk(&self, name: &str, zone: &str) -> Result<ResourceId> {
-        self.state.disk(name, zone, BTreeMap::new())
+        self.state
+            .disk(name, zone, Sku::PremiumLrs, BTreeMap::new())
     }
 
     /// The mounts of a node.

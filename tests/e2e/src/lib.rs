@@ -12,11 +12,13 @@ pub mod driver;
 mod events;
 pub mod files;
 pub mod gate;
+pub mod in_tree;
 mod install;
 mod objects;
 mod options;
 pub mod postgres;
 pub mod public_cloud;
+mod roles;
 mod snapshots;
 pub mod world;
 

@@ -74,17 +74,26 @@ impl World {
 
     /// Deletes a namespace, and waits until there are no volumes and no disks any more.
     pub async fn lose(&self, namespace: &str) -> Result<()> {
+        self.lose_all(&[namespace]).await
+    }
+
+    /// Deletes all of these namespaces, and waits until there are no volumes and no disks any more.
+    pub async fn lose_all(&self, doomed: &[&str]) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let volumes: Api<PersistentVolume> = Api::all(self.client());
-        namespaces
-            .delete(namespace, &DeleteParams::default())
+        for namespace in doomed {
+            namespaces
+                .delete(namespace, &DeleteParams::default())
+                .await?;
+        }
+        for namespace in doomed {
+            until(&format!("{namespace} is gone"), SOON, async || {
+                let left = namespaces.get_opt(namespace).await?;
+                ensure!(left.is_none(), "{:?}", left.and_then(|left| left.status));
+                Ok(Some(()))
+            })
             .await?;
-        until("the namespace is gone", SOON, async || {
-            let left = namespaces.get_opt(namespace).await?;
-            ensure!(left.is_none(), "{:?}", left.and_then(|left| left.status));
-            Ok(Some(()))
-        })
-        .await?;
+        }
         until("volumes and disks are gone", SOON, async || {
             let (left, disks) = (
                 volumes.list(&Default::default()).await?.items,

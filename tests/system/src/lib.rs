@@ -16,6 +16,7 @@ pub mod programs;
 
 pub mod relay;
 pub mod rig;
+pub mod role;
 pub mod scene;
 pub mod table;
 pub mod writers;

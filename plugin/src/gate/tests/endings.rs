@@ -8,7 +8,7 @@ use super::scene::{Scene, attempt, retry, spec};
 use crate::{
     gate::{
         attempt::Attempt,
-        ports::{Class, Kind},
+        ports::{Class, Content, Kind},
     },
     model::Consistency::{Crash, Filesystem, Unmounted},
     model::Disk,
@@ -279,4 +279,26 @@ async fn a_hold_that_lives_is_no_orphan() {
     orphans.abort();
     scene.expect(Filesystem, "").await;
     assert_eq!(scene.objects.told.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_csi_snapshotter_overwrote_is_told_again() {
+    let scene = Scene::new();
+    scene.begin(&attempt()).await;
+    scene.put(&attempt(), FIXING).await;
+    scene.created(&attempt());
+    scene.expect(Filesystem, "").await;
+    let mark = |content: &mut Content| {
+        content.being_created = true;
+        content.pending = true;
+    };
+    scene.objects.change(&attempt().content, mark);
+    let gate = scene.gate.clone();
+    let orphans = tokio::spawn(async move { gate.end_orphans().await });
+    sleep(Duration::from_secs(5)).await;
+    orphans.abort();
+    let again = scene.verdict().await;
+    assert!(again.orphan && !again.taken);
+    scene.expect(Filesystem, "held from before the PUT").await;
+    assert_eq!(scene.objects.told.lock().unwrap().len(), 2);
 }

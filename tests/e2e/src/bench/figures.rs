@@ -54,9 +54,22 @@ impl Run {
         application: &Application,
         ours: bool,
     ) -> Result<Self> {
+        let backup = backup::run(world, name, &application.namespace);
+        let made = || snapshots(world, name);
+        Self::watched(world, application, backup, made, ours).await
+    }
+
+    /// The same of whatever makes one snapshot of each volume, to be found once it is done.
+    pub(super) async fn watched(
+        world: &World,
+        application: &Application,
+        work: impl Future<Output = Result<Done>>,
+        made: impl FnOnce() -> BTreeMap<String, SnapshotView>,
+        ours: bool,
+    ) -> Result<Self> {
         let load = Load::start(application).await?;
         let done = tokio::select! {
-            done = backup::run(world, name, &application.namespace) => done?,
+            done = work => done?,
             failed = load.guard(world) => {
                 failed?;
                 anyhow::bail!("the watchdogs are not put off any more")
@@ -64,7 +77,7 @@ impl Run {
         };
         let stalls = load.stalls();
         load.stop()?;
-        let snapshots = snapshots(world, name);
+        let snapshots = made();
         ensure!(
             snapshots.keys().eq(stalls.keys()),
             "not one snapshot of each volume"

@@ -13,8 +13,8 @@ use tokio::time::interval;
 use super::case::Application;
 use crate::{World, world::SOON};
 
-/// No freeze that is measured lasts as long; the longest are those of three volumes one after the other.
-const STALLED: Duration = Duration::from_secs(40);
+/// No freeze that is measured lasts as long; the longest are those of five volumes one after the other.
+const STALLED: Duration = Duration::from_secs(70);
 const WATCHDOG: Duration = Duration::from_secs(20);
 /// Each watchdog is put off as often while its volume is written.
 const EVERY: Duration = Duration::from_secs(1);

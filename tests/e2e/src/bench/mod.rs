@@ -4,6 +4,7 @@
 mod backup;
 mod case;
 mod figures;
+mod gate;
 mod load;
 mod report;
 
@@ -44,7 +45,7 @@ struct Candidate {
 /// Runs the bench, prints a table and writes `target/bench/cluster.json`.
 pub fn run() -> Result<()> {
     let only = env::var("BENCH_ONLY").unwrap_or_default();
-    if !["", "cluster"].contains(&&*only) {
+    if !["", "cluster", "gate"].contains(&&*only) {
         // The other program's.
         return Ok(());
     }
@@ -60,7 +61,13 @@ pub fn run() -> Result<()> {
     let target = env::current_exe()?;
     let target = target.ancestors().nth(2).context("no target directory")?;
     let namespace = namespace::prepare()?;
-    runtime.block_on(measure(&target.join("bench/cluster.json"), &namespace))
+    if only != "gate" {
+        runtime.block_on(measure(&target.join("bench/cluster.json"), &namespace))?;
+    }
+    if only != "cluster" {
+        runtime.block_on(gate::measure(&target.join("bench/gate.json"), &namespace))?;
+    }
+    Ok(())
 }
 
 async fn measure(json: &Path, namespace: &Namespace) -> Result<()> {

@@ -29,6 +29,11 @@ pub fn snapshots(client: Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client, namespace, &resource("VolumeSnapshot"))
 }
 
+/// The VolumeSnapshots of all namespaces.
+pub fn all_snapshots(client: Client) -> Api<DynamicObject> {
+    Api::all_with(client, &resource("VolumeSnapshot"))
+}
+
 /// The VolumeSnapshotContents.
 pub fn contents(client: Client) -> Api<DynamicObject> {
     Api::all_with(client, &resource("VolumeSnapshotContent"))

@@ -1,7 +1,8 @@
 //! What stands in for azuredisk-csi-driver's controller service where that is not to be had: a CSI driver, for
-//! snapshots only, on a unix socket.
+//! snapshots only, on a unix socket. It makes group snapshots too, which the real one does not.
 
 mod answers;
+mod groups;
 mod snapshots;
 
 use std::{
@@ -26,7 +27,10 @@ mod proto {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     tonic::include_proto!("csi.v1");
 }
-use proto::{controller_server::ControllerServer, identity_server::IdentityServer};
+use proto::{
+    controller_server::ControllerServer, group_controller_server::GroupControllerServer,
+    identity_server::IdentityServer,
+};
 
 /// The driver, which can be killed and started again. It ends when dropped.
 #[derive(Debug)]
@@ -61,11 +65,13 @@ impl StandIn {
             let _inside = runtime.enter();
             UnixListener::bind(&self.socket)?
         };
-        let snapshots = Snapshots::new(self.lab.clone(), self.poll);
+        let snapshots = Arc::new(Snapshots::new(self.lab.clone(), self.poll));
+        let groups = groups::Groups(Arc::clone(&snapshots));
         runtime.spawn(async {
             let server = Server::builder()
                 .add_service(IdentityServer::new(answers::Identity))
-                .add_service(ControllerServer::new(snapshots));
+                .add_service(ControllerServer::from_arc(snapshots))
+                .add_service(GroupControllerServer::new(groups));
             let connections = UnixListenerStream::new(listener);
             if let Err(error) = server.serve_with_incoming(connections).await {
                 eprintln!("the CSI driver's stand-in ended: {error}");

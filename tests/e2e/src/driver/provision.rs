@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::{
-    api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec},
+    api::{
+        core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec},
+        storage::v1::StorageClass,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -12,7 +15,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::json;
-use stillpoint_lab::{NewDisk, ResourceId};
+use stillpoint_lab::{NewDisk, ResourceId, Sku};
 use stillpoint_loopfs::{self as loopfs, Kind};
 use tokio::task;
 
@@ -62,16 +65,16 @@ impl State {
             ("kubernetes.io-created-for-pvc-namespace", namespace.clone()),
         ];
         let tags = tags.map(|(key, value)| (key.into(), value)).into();
+        let sku = self.sku(spec.storage_class_name.as_deref()).await?;
         let disk = match &spec.data_source {
             Some(source) => self.copy(source, &namespace, &pv, &node.zone, tags).await?,
-            None => self.disk(&pv, &node.zone, tags)?,
+            None => self.disk(&pv, &node.zone, sku, tags)?,
         };
         let volume = json!({
             "apiVersion": "v1", "kind": "PersistentVolume",
             "metadata": {
                 "name": pv,
                 "annotations": { "pv.kubernetes.io/provisioned-by": NAME },
-                "labels": { "topology.kubernetes.io/zone": node.zone, "topology.kubernetes.io/region": "westeurope" },
             },
             "spec": {
                 "accessModes": ["ReadWriteOnce"],
@@ -86,7 +89,7 @@ impl State {
                         "csi.storage.k8s.io/pvc/name": name,
                         "csi.storage.k8s.io/pvc/namespace": namespace,
                         "requestedsizegib": "1",
-                        "skuName": "Premium_LRS",
+                        "skuName": sku.name(),
                     },
                 },
                 "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [{
@@ -107,17 +110,31 @@ impl State {
         Ok(())
     }
 
-    /// A formatted Premium SSD of 1 GiB, made if it is not there.
+    /// What a storage class asks for: Premium SSD if it does not say.
+    async fn sku(&self, class: Option<&str>) -> Result<Sku> {
+        let classes: Api<StorageClass> = Api::all(self.client.clone());
+        let class = match class {
+            Some(name) => classes.get_opt(name).await?,
+            None => None,
+        };
+        let parameters = class.and_then(|class| class.parameters).unwrap_or_default();
+        let name = parameters.get("skuName").map(String::as_str);
+        Ok(name.map(str::parse).transpose()?.unwrap_or(Sku::PremiumLrs))
+    }
+
+    /// A formatted disk of 1 GiB, made if it is not there.
     pub(super) fn disk(
         &self,
         name: &str,
         zone: &str,
+        sku: Sku,
         tags: BTreeMap<String, String>,
     ) -> Result<ResourceId> {
         let id = self.lab.disk_id(name);
         if self.lab.disk(&id).is_none() {
             let number = zone.rsplit_once('-').map(|(_, number)| number.to_owned());
             let disk = NewDisk {
+                sku,
                 zone: number,
                 tags,
                 ..NewDisk::new(id.clone())

@@ -12,7 +12,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject},
     core::GroupVersionKind,
 };
-use stillpoint_e2e::World;
+use stillpoint_e2e::{World, in_tree};
 
 /// Its namespace.
 pub(crate) const NAME: &str = "shop";
@@ -94,53 +94,10 @@ spec:
       resources: {requests: {storage: 1Gi}}
 ";
 
-/// Of before there was a CSI driver.
-const LEGACY: &str = "
-apiVersion: v1
-kind: PersistentVolume
-metadata:
-  name: legacy
-  annotations: {pv.kubernetes.io/provisioned-by: kubernetes.io/azure-disk}
-  labels:
-    failure-domain.beta.kubernetes.io/region: westeurope
-    failure-domain.beta.kubernetes.io/zone: westeurope-1
-spec:
-  accessModes: [ReadWriteOnce]
-  azureDisk: {kind: Managed, cachingMode: ReadOnly, fsType: ext4, diskName: legacy, diskURI: DISK}
-  capacity: {storage: 1Gi}
-  claimRef: {namespace: shop, name: legacy}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [
-    {key: failure-domain.beta.kubernetes.io/zone, operator: In, values: [westeurope-1]}]}]}}
-  persistentVolumeReclaimPolicy: Delete
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {namespace: shop, name: legacy}
-spec:
-  accessModes: [ReadWriteOnce]
-  storageClassName: \"\"
-  volumeName: legacy
-  resources: {requests: {storage: 1Gi}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {namespace: shop, name: legacy}
-spec:
-  strategy: {type: Recreate}
-  selector: {matchLabels: {app: legacy}}
-  template:
-    metadata: {labels: {app: legacy}}
-    spec:
-      containers: [{name: legacy, image: legacy, volumeMounts: [{name: data, mountPath: /data}]}]
-      volumes: [{name: data, persistentVolumeClaim: {claimName: legacy}}]
-";
-
 /// Makes all of it.
 pub(crate) async fn open(world: &World) -> Result<()> {
     world.cluster.apply_yaml(OBJECTS).await?;
-    let disk = world.driver.disk("legacy", "westeurope-1")?;
-    let legacy = LEGACY.replace("DISK", &disk.to_string());
-    world.cluster.apply_yaml(&legacy).await
+    in_tree::open(world, NAME).await
 }
 
 /// Fails unless the objects without a volume are what [`open`] made.

@@ -79,7 +79,7 @@ fn forged(content: &Value) -> Value {
 }
 
 async fn ask(scene: &Scene, review: &Value) -> Result<Value> {
-    let url = format!("https://{}/admit?timeout=10s", scene.world.gate_address());
+    let url = format!("https://{}/admit?timeout=10s", scene.world.gate_address(0));
     let client = reqwest::Client::builder()
         .danger_accept_invalid_certs(true)
         .build()?;

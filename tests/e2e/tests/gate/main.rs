@@ -6,7 +6,11 @@
 
 mod faults;
 mod forged;
+mod group;
+mod premium_v2;
 mod scene;
+mod service;
+mod velero;
 mod wishes;
 
 use std::time::Duration;
@@ -28,7 +32,15 @@ async fn all(options: Options) -> Result<()> {
         faults::none(&scene).await?;
         wishes::all(&mut scene).await?;
         forged::review(&scene).await?;
-        faults::all(&mut scene, driver).await
+        premium_v2::copy_in_the_background_is_not_waited_for(&scene).await?;
+        if !driver {
+            group::volumes_of_a_group_are_held_together(&scene).await?;
+        }
+        faults::all(&mut scene, driver).await?;
+        if !driver {
+            scene.world.gate_has_needed_its_roles().await?;
+        }
+        Ok(())
     };
     let ended = ended.await;
     scene.explained(ended)
@@ -85,4 +97,24 @@ async fn without_azure_the_first_handle_releases() {
     let scene = Scene::start(options, gate).await.unwrap();
     let ended = faults::without_azure(&scene).await;
     scene.explained(ended).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn velero_backs_up_frozen_volumes_by_both_paths_and_restores_them_into_another_zone() {
+    if let Some(why) = World::missing() {
+        eprintln!("SKIPPED: {why}");
+        return;
+    }
+    let options = Options {
+        snapshots: Some(Maker::StandIn(Duration::from_millis(200))),
+        flags: vec![format!("--item-block-worker-count={}", velero::WORKERS)],
+        // Velero asks for a handle every second, not every five.
+        variables: vec![("CSI_SNAPSHOT_EARLY_FREQUENT_POLLING".into(), "true".into())],
+        ..Options::default()
+    };
+    let mut world = World::start(options).await.unwrap();
+    let gate = world.start_gate(&GateOptions::default()).await.unwrap();
+    if let Err(error) = velero::life(&mut world).await {
+        panic!("{error:?}\n{}\n{}", gate.log(), world.velero.log());
+    }
 }

@@ -7,11 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Event;
-use kube::{
-    Api,
-    core::{DynamicObject, ResourceExt as _},
-};
+use kube::core::{DynamicObject, ResourceExt as _};
 use serde_json::Value;
 use stillpoint_cluster::{Companion, until};
 use stillpoint_e2e::{
@@ -25,6 +21,8 @@ use stillpoint_lab::{Action, Fault, SnapshotView};
 use stillpoint_loopfs::Kind;
 use stillpoint_system::{inspect, writers::Writer};
 
+use crate::service::Service;
+
 pub(crate) const NAME: &str = "till";
 /// Azure lets seven snapshots be taken of a disk within five minutes.
 const PODS: usize = 3;
@@ -33,11 +31,14 @@ const VOLUMES: usize = 2;
 /// Dropped in this order.
 pub(crate) struct Scene {
     writers: Vec<Writer>,
+    service: Service,
     pub(crate) gate: Companion,
     pub(crate) world: World,
     volumes: Vec<Volume>,
     nodes: Vec<String>,
     next: AtomicUsize,
+    /// The gate's `--freeze-timeout`.
+    limit: &'static str,
 }
 
 /// What is said of a snapshot, on its VolumeSnapshot and its content.
@@ -56,6 +57,13 @@ pub(crate) struct Taken {
 impl Scene {
     pub(crate) async fn start(options: Options, gate: GateOptions) -> Result<Self> {
         let world = World::start(options).await?;
+        let replicas = [world.gate_address(0), world.gate_address(1)];
+        let service = Service::start(world.cluster.spare_address(5), replicas)?;
+        let gate = GateOptions {
+            service: Some(service.address()),
+            ..gate
+        };
+        let limit = gate.freeze_timeout;
         let gate = world.start_gate(&gate).await?;
         world.deploy(NAME, PODS, VOLUMES).await?;
         let pods = world.deployed(NAME, PODS, VOLUMES).await?;
@@ -70,6 +78,8 @@ impl Scene {
         }
         let scene = Self {
             writers,
+            service,
+            limit,
             gate,
             world,
             volumes,
@@ -132,23 +142,21 @@ impl Scene {
     }
 
     pub(crate) async fn content(&self, taken: &Taken) -> Result<Option<DynamicObject>> {
-        let snapshot = snapshots(self.world.client(), NAME)
-            .get(&taken.name)
-            .await?;
+        self.content_of(&taken.name).await
+    }
+
+    /// The content of a VolumeSnapshot.
+    pub(crate) async fn content_of(&self, snapshot: &str) -> Result<Option<DynamicObject>> {
+        let snapshot = snapshots(self.world.client(), NAME).get(snapshot).await?;
         let uid = snapshot.metadata.uid.unwrap_or_default();
         let content = format!("snapcontent-{uid}");
         Ok(contents(self.world.client()).get_opt(&content).await?)
     }
 
-    /// Waits for a content's annotation to have that value.
-    pub(crate) async fn marked(
-        &self,
-        taken: &Taken,
-        key: &str,
-        value: &str,
-    ) -> Result<DynamicObject> {
+    /// Waits for the annotation of a VolumeSnapshot's content to have that value.
+    async fn marked(&self, snapshot: &str, key: &str, value: &str) -> Result<DynamicObject> {
         until(&format!("{key} is {value}"), SOON, async || {
-            let content = self.content(taken).await?.context("no content")?;
+            let content = self.content_of(snapshot).await?.context("no content")?;
             let seen = content.annotations().get(key);
             ensure!(
                 seen.map(String::as_str) == Some(value),
@@ -179,27 +187,23 @@ impl Scene {
 
     /// Waits until a volume is being held for it, with the PUT on its way or taken.
     pub(crate) async fn held(&self, taken: &Taken) -> Result<()> {
-        self.marked(taken, "stillpoint.io/state", "pending")
+        self.marked(&taken.name, "stillpoint.io/state", "pending")
             .await
             .map(drop)
     }
 
-    /// Waits for the verdict, which has to be the same wherever it is told.
-    pub(crate) async fn said(&self, taken: &Taken) -> Result<Said> {
+    /// Waits for the verdict on a VolumeSnapshot, which has to be the same wherever it is told.
+    pub(crate) async fn said_of(&self, snapshot: &str) -> Result<Said> {
         let content = self
-            .marked(taken, "stillpoint.io/state", "complete")
+            .marked(snapshot, "stillpoint.io/state", "complete")
             .await?;
         let of_content = said(content.annotations())?;
         let all = snapshots(self.world.client(), NAME);
         until("the VolumeSnapshot has the verdict", SOON, async || {
-            let snapshot = all.get(&taken.name).await?;
-            let said = said(snapshot.annotations())?;
-            ensure!(
-                said.reason == of_content.reason,
-                "{}: {}",
-                taken.name,
-                said.reason
-            );
+            let found = all.get(snapshot).await?;
+            let said = said(found.annotations())?;
+            let reason = &said.reason;
+            ensure!(*reason == of_content.reason, "{snapshot}: {reason}");
             Ok(Some(()))
         })
         .await?;
@@ -215,7 +219,7 @@ impl Scene {
     /// Ready, with a verdict that says no more than what the copy is.
     pub(crate) async fn truth(&self, taken: &Taken) -> Result<Said> {
         let content = self.ready(taken).await?;
-        let said = self.said(taken).await?;
+        let said = self.said_of(&taken.name).await?;
         let made = self.made(&content)?;
         let journal = inspect::journal(&self.world.lab.copy_of(&made.id)?, Kind::Ext4)?;
         if said.consistency == "filesystem" {
@@ -250,22 +254,18 @@ impl Scene {
 
     /// An Event on that object with the reason; its message.
     pub(crate) async fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
-        let events: Api<Event> = Api::namespaced(self.world.client(), NAME);
-        until(
-            &format!("an Event {reason} on {kind} {name}"),
-            SOON,
-            async || {
-                let all = events.list(&Default::default()).await?;
-                let found = all.into_iter().find(|event| {
-                    let object = &event.involved_object;
-                    object.kind.as_deref() == Some(kind)
-                        && object.name.as_deref() == Some(name)
-                        && event.reason.as_deref() == Some(reason)
-                });
-                Ok(found.and_then(|event| event.message))
-            },
-        )
-        .await
+        self.world.told_of(kind, NAME, name, reason).await
+    }
+
+    /// Starts the second replica of the gate.
+    pub(crate) async fn other_gate(&self) -> Result<Companion> {
+        let options = GateOptions {
+            freeze_timeout: self.limit,
+            replica: 1,
+            service: Some(self.service.address()),
+            ..GateOptions::default()
+        };
+        self.world.start_gate(&options).await
     }
 
     /// Nothing is frozen: every volume takes writes.
@@ -281,7 +281,7 @@ impl Scene {
     }
 }
 
-fn said(annotations: &BTreeMap<String, String>) -> Result<Said> {
+pub(crate) fn said(annotations: &BTreeMap<String, String>) -> Result<Said> {
     let of = |key: &str| {
         let found = annotations.get(&format!("stillpoint.io/{key}"));
         found

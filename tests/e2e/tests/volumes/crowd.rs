@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use stillpoint_cluster::until;
-use stillpoint_e2e::{World, application::writes, world::SOON};
+use stillpoint_e2e::{World, application::writes};
 use stillpoint_lab::SnapshotView;
 
 use crate::WORKERS;
@@ -13,7 +12,7 @@ const NAMESPACE: &str = "crowd";
 const PODS: usize = 50;
 /// So many of them write all the time: two cores are not enough for more.
 const WRITERS: usize = 5;
-/// See [`is_backed_up`].
+/// See [`World::is_backed_up`].
 const ATTEMPTS: u32 = 5;
 
 pub(crate) async fn fifty_volumes_are_frozen_by_as_many_workers_as_there_are(
@@ -36,7 +35,7 @@ pub(crate) async fn fifty_volumes_are_frozen_by_as_many_workers_as_there_are(
         for (_, writer) in &writers {
             writer.longest_stall();
         }
-        if is_backed_up(world, &name).await? {
+        if world.is_backed_up(&name, NAMESPACE).await? {
             break name;
         }
         attempt += 1;
@@ -72,34 +71,6 @@ pub(crate) async fn fifty_volumes_are_frozen_by_as_many_workers_as_there_are(
     writers
         .into_iter()
         .try_for_each(|(_, writer)| writer.stop())
-}
-
-/// `false` if the server died over it, and was started again. Velero's workers share a map that nothing guards
-/// (internal/volume/volumes_information.go, pvcPvMap, in 1.18 and after it), and Go ends a process that it catches
-/// writing to a map twice at once; one of some backups by eight workers ends so.
-async fn is_backed_up(world: &mut World, backup: &str) -> Result<bool> {
-    world.begin_backup(backup, NAMESPACE).await?;
-    let what = format!("{backup} ends, or the server");
-    let ended = until(&what, SOON, async || {
-        if world.velero.has_ended()? {
-            return Ok(Some(None));
-        }
-        world.seen_backup(backup).await.map(|seen| Some(Some(seen)))
-    });
-    if let Some((phase, status)) = ended.await? {
-        ensure!(phase == "Completed", "{phase}: {status:#}");
-        return Ok(true);
-    }
-    let log = world.velero.log();
-    let known = log.contains("concurrent map") && log.contains("pvcPvMap");
-    ensure!(known, "the server ended by itself");
-    eprintln!(
-        "Velero's server ended over its map; it is started again, and another backup is made"
-    );
-    world.velero.start().await?;
-    let (phase, status) = world.ended_backup(backup).await?;
-    ensure!(phase == "Failed", "{phase}: {status:#}");
-    Ok(false)
 }
 
 /// From the arrival of the PUT until the data was fixed: it was frozen for that long at least.

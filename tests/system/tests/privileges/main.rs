@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stillpoint_loopfs::Kind;
 use stillpoint_system::kubelet::{Kubelet, PodVolume};
 
@@ -92,10 +92,11 @@ impl Drop for Node {
     }
 }
 
-/// The securityContext of the agent's container, as the manifest has it.
+/// The securityContext of the agent's container, as the chart has it.
 fn security_context() -> Result<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/agent.yaml");
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(path)?)?;
+    let defaults = json!({});
+    let rendered = stillpoint_cluster::rendered(&defaults);
+    let objects = tokio::runtime::Runtime::new()?.block_on(rendered)?;
     let daemon_set = objects.into_iter().find(|one| one["kind"] == "DaemonSet");
     let spec = &daemon_set.context("a DaemonSet")?["spec"]["template"]["spec"];
     for host in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -118,7 +119,7 @@ fn capabilities(context: &Value) -> Result<Vec<String>> {
             "readOnlyRootFilesystem" => ensure!(value == true, "{key}: {value}"),
             "seccompProfile" => ensure!(value["type"] == "RuntimeDefault", "{key}: {value}"),
             "capabilities" => {
-                ensure!(value["drop"] == serde_json::json!(["ALL"]), "{value}");
+                ensure!(value["drop"] == json!(["ALL"]), "{value}");
                 let names = value["add"].as_array().into_iter().flatten();
                 added.extend(names.filter_map(Value::as_str).map(str::to_owned));
             }

@@ -29,13 +29,17 @@ impl identity_server::Identity for Identity {
         &self,
         _: Request<GetPluginCapabilitiesRequest>,
     ) -> Result<Response<GetPluginCapabilitiesResponse>, Status> {
-        let service = plugin::Service {
-            r#type: plugin::service::Type::ControllerService.into(),
-        };
+        let services = [
+            plugin::service::Type::ControllerService,
+            plugin::service::Type::GroupControllerService,
+        ];
+        let capabilities = services.map(|service| PluginCapability {
+            service: Some(plugin::Service {
+                r#type: service.into(),
+            }),
+        });
         Ok(Response::new(GetPluginCapabilitiesResponse {
-            capabilities: vec![PluginCapability {
-                service: Some(service),
-            }],
+            capabilities: capabilities.into(),
         }))
     }
 

@@ -11,7 +11,7 @@
 //! Not so here: the real one repeats throttled and failed requests itself before it gives up.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -90,6 +90,28 @@ impl Snapshots {
         Err(internal("get snapshot", said))
     }
 
+    /// The snapshot of that name, made if it is not there.
+    pub(super) async fn snapshot(
+        &self,
+        source: &str,
+        name: String,
+        parameters: &HashMap<String, String>,
+    ) -> Result<Snapshot, Status> {
+        let disk: ResourceId = parsed(source)?;
+        let id = ResourceId {
+            kind: Kind::Snapshot,
+            name,
+            ..disk
+        };
+        let body = body(source, parameters)?;
+        let _busy = self.busy(&id.name)?;
+        let found = self.shown(&id).await.unwrap_or_default();
+        if found["properties"]["creationData"]["sourceResourceId"] != *source {
+            self.make(&id, &body).await?;
+        }
+        snapshot(source, &self.shown(&id).await?)
+    }
+
     async fn make(&self, id: &ResourceId, body: &Value) -> Result<(), Status> {
         let arm = self.arm().await?;
         let made = async {
@@ -129,20 +151,8 @@ impl controller_server::Controller for Snapshots {
         request: Request<CreateSnapshotRequest>,
     ) -> Result<Response<CreateSnapshotResponse>, Status> {
         let request = request.into_inner();
-        let source = request.source_volume_id;
-        let disk: ResourceId = parsed(&source)?;
-        let id = ResourceId {
-            kind: Kind::Snapshot,
-            name: request.name,
-            ..disk
-        };
-        let body = body(&source, &request.parameters)?;
-        let _busy = self.busy(&id.name)?;
-        let found = self.shown(&id).await.unwrap_or_default();
-        if found["properties"]["creationData"]["sourceResourceId"] != *source {
-            self.make(&id, &body).await?;
-        }
-        let snapshot = snapshot(&source, &self.shown(&id).await?)?;
+        let (source, name) = (&request.source_volume_id, request.name);
+        let snapshot = self.snapshot(source, name, &request.parameters).await?;
         Ok(Response::new(CreateSnapshotResponse {
             snapshot: Some(snapshot),
         }))
@@ -164,7 +174,7 @@ impl controller_server::Controller for Snapshots {
     }
 }
 
-fn internal(what: &str, why: impl std::fmt::Display) -> Status {
+pub(super) fn internal(what: &str, why: impl std::fmt::Display) -> Status {
     Status::internal(format!("{what} error: {why}"))
 }
 
@@ -174,10 +184,7 @@ fn parsed(id: &str) -> Result<ResourceId, Status> {
 }
 
 /// What is PUT. The parameters are the class's and what the sidecar adds.
-fn body(
-    source: &str,
-    parameters: &std::collections::HashMap<String, String>,
-) -> Result<Value, Status> {
+fn body(source: &str, parameters: &HashMap<String, String>) -> Result<Value, Status> {
     let mut tags = Map::new();
     tags.insert("k8s-azure-created-by".into(), "kubernetes-azure-dd".into());
     tags.insert("source_volume_id".into(), source.into());
@@ -232,5 +239,6 @@ fn snapshot(source: &str, shown: &Value) -> Result<Snapshot, Status> {
         source_volume_id: source.into(),
         creation_time: created.parse().ok(),
         ready_to_use: state.eq_ignore_ascii_case("Succeeded") && percent >= 100.0,
+        group_snapshot_id: String::new(),
     })
 }
