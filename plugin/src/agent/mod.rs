@@ -4,12 +4,14 @@ mod call;
 mod directory;
 mod hold;
 mod joint;
+mod look;
 mod nodes;
 mod pin;
 mod tcp;
 mod unix;
 
 pub use directory::{AgentAddress, Directory, Nodes, Token};
+pub use look::AgentView;
 pub use nodes::NodeAgents;
 pub use unix::UnixAgent;
 

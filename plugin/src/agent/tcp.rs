@@ -8,7 +8,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use stillpoint_proto::agent::{StatusRequest, agent_client::AgentClient};
+use stillpoint_proto::agent::{StatusRequest, StatusResponse, agent_client::AgentClient};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -76,12 +76,17 @@ impl TcpAgent {
         if answered.is_some_and(|answered| answered.elapsed() < GOOD_FOR) {
             return Ok(());
         }
+        self.status(token).await?;
+        *self.answered() = Some(Instant::now());
+        Ok(())
+    }
+
+    /// What it says of its node.
+    pub(super) async fn status(&self, token: &Token) -> Result<StatusResponse, String> {
         let request = authorized(StatusRequest {}, token)?;
         let answer = timeout(ANSWER, self.client.clone().status(request)).await;
         let answer = answer.map_err(|_| format!("no answer within {ANSWER:?}"))?;
-        answer.map_err(|status| refusal(&status))?;
-        *self.answered() = Some(Instant::now());
-        Ok(())
+        Ok(answer.map_err(|status| refusal(&status))?.into_inner())
     }
 
     /// Begins a hold of those volumes.

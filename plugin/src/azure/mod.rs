@@ -5,6 +5,7 @@
 //!   client, disks, snapshots   the port           core        calls with their retries
 //!   disk_map, snapshot_map     Azure's JSON       operation   what Azure carries out later
 //!                                                 watch, poller, pace   the end of a cut
+//!   rights                     what it may do
 //!   failure, answer, hint      what went wrong    bucket, budget        request limits
 //!   login_hint, connect_error                     wire, transport       HTTPS, the token put in
 //!
@@ -31,6 +32,7 @@ mod operation;
 mod pace;
 mod poller;
 mod retry;
+mod rights;
 mod snapshot_map;
 mod snapshots;
 mod storage_account;
@@ -52,6 +54,8 @@ pub use self::{
     cloud::Cloud,
     connect_error::ConnectError,
     environment::{Environment, Settings},
+    rights::Trial,
+    variables::VARIABLES,
 };
 use self::{
     core::Core,

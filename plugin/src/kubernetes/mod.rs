@@ -12,6 +12,7 @@ mod attachment;
 mod backups;
 mod connect;
 mod follow;
+mod inspect;
 mod lease;
 mod news;
 mod pod;
@@ -41,6 +42,8 @@ use self::{
 };
 use crate::config::ServiceAccount;
 
+pub use inspect::{Attached, Right};
+pub use news::EventReason;
 pub use snapshots::Snapshots;
 pub use view::View;
 pub use webhook::Webhook;
@@ -59,6 +62,8 @@ pub struct Kubernetes {
 /// A cluster that can be asked.
 struct Cluster {
     client: Client,
+    /// Velero's namespace.
+    home: String,
     volumes: Arc<Store<Volume>>,
     attachments: Arc<Store<Attachment>>,
     leases: Leases,
@@ -129,6 +134,7 @@ impl Cluster {
         Arc::new(Self {
             leases: Leases::new(client.clone(), namespace),
             backups: Backups::new(client.clone(), &home),
+            home,
             pods: Pods::new(client.clone()),
             client,
             volumes,
@@ -138,13 +144,18 @@ impl Cluster {
         })
     }
 
-    /// The tokens of that account, or of our own.
-    fn tokens(&self, account: Option<&ServiceAccount>) -> Arc<Tokens> {
+    /// That account, or our own.
+    fn account(&self, account: Option<&ServiceAccount>) -> ServiceAccount {
         let account = account.or(self.own_account.as_ref());
-        let account = account.cloned().unwrap_or_else(|| ServiceAccount {
+        account.cloned().unwrap_or_else(|| ServiceAccount {
             namespace: connect::NAMESPACE.to_owned(),
             name: connect::NAMESPACE.to_owned(),
-        });
+        })
+    }
+
+    /// The tokens of that account, or of our own.
+    fn tokens(&self, account: Option<&ServiceAccount>) -> Arc<Tokens> {
+        let account = self.account(account);
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Tokens::new(self.client.clone(), account.clone()));
         Arc::clone(tokens.entry(account.clone()).or_insert_with(new))
