@@ -3,9 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
+use stillpoint_cluster::until;
+use stillpoint_system::writers::Writer;
 
-use crate::World;
+use crate::{World, world::SOON};
 
 /// The StatefulSet, and the beginning of its pods' names.
 const NAME: &str = "app";
@@ -28,8 +35,28 @@ pub struct Volume {
     pub claim: String,
     /// Its PersistentVolume, and its disk.
     pub pv: String,
+    /// Where its pod runs.
+    pub node: String,
     /// Where the pod sees it.
     pub path: PathBuf,
+}
+
+impl Volume {
+    /// A writer of files on it, once it writes.
+    pub async fn writer(&self) -> Result<Writer> {
+        let writer = Writer::files(&self.path)?;
+        writes(&self.claim, &writer).await?;
+        Ok(writer)
+    }
+}
+
+/// Waits until a writer has written more: its filesystem is not frozen.
+pub async fn writes(claim: &str, writer: &Writer) -> Result<()> {
+    let before = writer.count();
+    until(&format!("{claim} is written to"), SOON, async || {
+        Ok((writer.count() > before + 2).then_some(()))
+    })
+    .await
 }
 
 impl World {
@@ -55,7 +82,13 @@ impl World {
                 let path = self.mounted(namespace, &claim).await?;
                 let pv = self.volume(namespace, &claim).await?;
                 let pv = pv.metadata.name.context("a volume without a name")?;
-                mounted.push(Volume { claim, pv, path });
+                let node = node.clone();
+                mounted.push(Volume {
+                    claim,
+                    pv,
+                    node,
+                    path,
+                });
             }
             found.push(Pod {
                 name,
@@ -64,6 +97,22 @@ impl World {
             });
         }
         Ok(found)
+    }
+
+    /// The volumes of an application of so many pods with one each, once it runs.
+    pub async fn volumes(&self, namespace: &str, pods: usize) -> Result<Vec<Volume>> {
+        self.deploy(namespace, pods, 1).await?;
+        let pods = self.deployed(namespace, pods, 1).await?;
+        Ok(pods.into_iter().flat_map(|pod| pod.volumes).collect())
+    }
+
+    /// Has a claim ask for that freeze.
+    pub async fn ask(&self, namespace: &str, claim: &str, freeze: &str) -> Result<()> {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client(), namespace);
+        let asks = json!({ "metadata": { "annotations": { "stillpoint.io/freeze": freeze } } });
+        let params = PatchParams::default();
+        claims.patch(claim, &params, &Patch::Merge(asks)).await?;
+        Ok(())
     }
 }
 

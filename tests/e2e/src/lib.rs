@@ -16,7 +16,6 @@ pub mod in_tree;
 mod install;
 mod objects;
 mod options;
-pub mod pods;
 pub mod postgres;
 pub mod public_cloud;
 mod snapshots;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use stillpoint_cluster::until;
 use stillpoint_e2e::{
     Options, World,
-    pods::{self, Volume, writes},
+    application::{Volume, writes},
     world::SOON,
 };
 use stillpoint_lab::{Action, Fault, ResourceId, SnapshotView};
@@ -52,7 +52,7 @@ impl Scene {
         // The same disks come again and again here.
         options.lab.incremental.most = 100;
         let world = World::start(options).await?;
-        let volumes = pods::open(&world, NAMESPACE, VOLUMES).await?;
+        let volumes = world.volumes(NAMESPACE, VOLUMES).await?;
         let mut writers = Vec::new();
         for volume in &volumes {
             writers.push((volume.claim.clone(), volume.writer().await?));

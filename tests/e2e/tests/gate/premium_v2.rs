@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use stillpoint_cluster::until;
-use stillpoint_e2e::{csi::objects, pods::writes, world::SOON};
+use stillpoint_e2e::{application::writes, csi::objects, world::SOON};
 use stillpoint_loopfs::Kind;
 use stillpoint_system::{inspect, writers::Writer};
 

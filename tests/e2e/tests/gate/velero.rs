@@ -14,10 +14,9 @@ use serde_json::{Value, json};
 use stillpoint_cluster::until;
 use stillpoint_e2e::{
     World,
-    application::Volume,
+    application::{Volume, writes},
     csi::{Record, objects},
     in_tree,
-    pods::writes,
     world::SOON,
 };
 use stillpoint_lab::{ResourceId, SnapshotView};
@@ -116,6 +115,7 @@ async fn deploy(world: &World) -> Result<Vec<Before>> {
     let volume = Volume {
         claim: in_tree::NAME.into(),
         pv: in_tree::NAME.into(),
+        node: NODES[0].into(),
         path: world.mounted(IN_TREE, in_tree::NAME).await?,
     };
     found.push((IN_TREE, volume));

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
 use stillpoint_cluster::until;
-use stillpoint_e2e::{World, pods, world::SOON};
+use stillpoint_e2e::{World, world::SOON};
 
 const NAMESPACE: &str = "raw";
 const OBJECTS: &str = "
@@ -53,7 +53,7 @@ pub(crate) async fn raw_device_cannot_be_frozen(world: &World) -> Result<()> {
         .await?;
     ensure!(told.contains(why), "{told}");
 
-    pods::ask(world, NAMESPACE, "disk", "required").await?;
+    world.ask(NAMESPACE, "disk", "required").await?;
     world.begin_backup("raw-required", NAMESPACE).await?;
     let (phase, status) = world.ended_backup("raw-required").await?;
     ensure!(phase == "PartiallyFailed", "{phase}: {status:#}");

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use stillpoint_e2e::{
-    World,
-    pods::{self, writes},
-};
+use stillpoint_e2e::{World, application::writes};
 use stillpoint_lab::SnapshotView;
 
 use crate::WORKERS;
@@ -21,7 +18,7 @@ const ATTEMPTS: u32 = 5;
 pub(crate) async fn fifty_volumes_are_frozen_by_as_many_workers_as_there_are(
     world: &mut World,
 ) -> Result<()> {
-    let volumes = pods::open(world, NAMESPACE, PODS).await?;
+    let volumes = world.volumes(NAMESPACE, PODS).await?;
     let mut writers = Vec::new();
     for volume in volumes.iter().step_by(PODS / WRITERS) {
         writers.push((volume, volume.writer().await?));

@@ -12,16 +12,13 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use stillpoint_e2e::{
-    World,
-    pods::{self, writes},
-};
+use stillpoint_e2e::{World, application::writes};
 
 const NAMESPACE: &str = "hooked";
 
 /// It was not we who froze it, so it is not ours to thaw, nor to vouch for.
 pub(crate) async fn filesystem_that_a_hook_froze_is_left_to_the_hook(world: &World) -> Result<()> {
-    let volumes = pods::open(world, NAMESPACE, 1).await?;
+    let volumes = world.volumes(NAMESPACE, 1).await?;
     let volume = &volumes[0];
     let watchdog = Watchdog::of(&volume.path)?;
     let writer = volume.writer().await?;

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::json;
 use stillpoint_cluster::until;
-use stillpoint_e2e::{World, pods, world::SOON};
+use stillpoint_e2e::{World, world::SOON};
 
 const NAMESPACE: &str = "asleep";
 
@@ -16,7 +16,7 @@ const NAMESPACE: &str = "asleep";
 pub(crate) async fn volume_of_a_pod_that_is_scaled_to_zero_needs_no_freeze(
     world: &World,
 ) -> Result<()> {
-    let volumes = pods::open(world, NAMESPACE, 1).await?;
+    let volumes = world.volumes(NAMESPACE, 1).await?;
     let volume = &volumes[0];
     let writer = volume.writer().await?;
     writer.stop()?;
@@ -28,7 +28,7 @@ pub(crate) async fn volume_of_a_pod_that_is_scaled_to_zero_needs_no_freeze(
     })
     .await?;
 
-    pods::ask(world, NAMESPACE, &volume.claim, "required").await?;
+    world.ask(NAMESPACE, &volume.claim, "required").await?;
     world.begin_backup("asleep", NAMESPACE).await?;
     let (phase, status) = world.ended_backup("asleep").await?;
     ensure!(phase == "Completed", "{phase}: {status:#}");
