@@ -8,14 +8,28 @@ STOCK_PLUGIN ?=
 AZUREDISK_PLUGIN ?=
 export AZUREDISK_PLUGIN
 
+# Of images: what builds them, where they go, and what is in them.
+DOCKER ?= docker
+REGISTRY ?=
+VERSION := $(shell sed -n 's/^appVersion: //p' deploy/chart/Chart.yaml)
+ARCHITECTURE := $(shell dpkg --print-architecture)
+IMAGES := velero-plugin-stillpoint stillpoint-agent stillpoint-gate
+
+# Rounds of the fault campaign, the seed of the first (each has the next), nodes at once, and one fault alone.
+N ?= 1000
+SEED ?= 1
+LANES ?= 3
+ONLY ?=
+
 # Debian packages, by the program that needs them.
 PACKAGES := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs fsfreeze:util-linux mount:mount \
-	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm pg_ctlcluster:postgresql
+	ip:iproute2 readelf:binutils cc:gcc make:make node:nodejs npm:npm pg_ctlcluster:postgresql \
+	mmdebstrap:mmdebstrap buildah:buildah podman:podman runc:runc
 # What npm writes last: older than the lock, or missing, it is to be installed.
 AZURITE := tests/azurite/node_modules/.package-lock.json
 MISSING = $(strip $(foreach pair,$(PACKAGES),$(if $(shell command -v $(firstword $(subst :, ,$(pair)))),,$(lastword $(subst :, ,$(pair))))))
 
-.PHONY: help setup packages demo test e2e bench lint release clean
+.PHONY: help setup packages demo test e2e bench chaos lint release images clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,12 +55,11 @@ demo: setup ## snapshots of two busy disks, with and without a freeze, restored 
 	@$(CARGO) build --quiet --workspace --bins
 	@target/debug/demo
 
-test: setup ## all tests: unit, real filesystems, whole system, Velero's own client code
+test: release ## all tests: unit, real filesystems, whole system, Velero's own client code, images
 	@test "$$(id -u)" = 0 || { echo "the tests freeze real filesystems: run them as root (sudo make test)"; exit 1; }
 	@command -v $(GO) >/dev/null || { echo "Go is missing, for Velero's own client code: Go 1.26 or newer, https://go.dev/dl"; exit 1; }
 	$(CARGO) test --workspace
 	tests/velero/run
-	$(MAKE) release
 
 e2e: setup ## backup, loss and restore with the real Velero on a real Kubernetes API; a part of `make test`
 	@test "$$(id -u)" = 0 || { echo "the tests freeze real filesystems: run them as root (sudo make e2e)"; exit 1; }
@@ -59,9 +72,21 @@ bench: setup release ## how long it takes, beside the plugin that STOCK_PLUGIN=P
 	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench
 	@STOCK_PLUGIN=$(STOCK_PLUGIN) target/tools/bench-cluster
 
-release: setup ## the two programs as they are shipped, in target/release; the plugin tried as in Velero's image
+chaos: setup ## faults at random moments between freeze and thaw: N=1000 rounds from SEED=1, with ONLY=FAULT that one
+	@test "$$(id -u)" = 0 || { echo "the campaign freezes real filesystems: run it as root (sudo make chaos)"; exit 1; }
+	$(CARGO) build --quiet --workspace --bins
+	@target/debug/chaos --rounds $(N) --seed $(SEED) --lanes $(LANES) $(if $(ONLY),--only $(ONLY))
+
+release: setup ## the programs as they are shipped, in target/release and for images; the plugin tried as in Velero's image
 	$(CARGO) build --release --package stillpoint-plugin --package stillpoint-agent
 	tests/image/check-program target/release/velero-plugin-stillpoint
+	install -D --target-directory=target/image/$(ARCHITECTURE) $(addprefix target/release/,$(IMAGES))
+
+images: release ## container images with DOCKER (docker), as REGISTRY/NAME:VERSION
+	@test -n "$(REGISTRY)" || { echo "REGISTRY is empty: where images go, as in make images REGISTRY=registry.example.com/stillpoint"; exit 1; }
+	for image in $(IMAGES); do \
+		$(DOCKER) build --file deploy/Dockerfile --target $$image --tag $(REGISTRY)/$$image:$(VERSION) target/image || exit 1; \
+	done
 
 lint: ## format, clippy, licences and advisories
 	$(CARGO) fmt --all --check

@@ -91,6 +91,9 @@ pub struct ServeOptions {
     /// The agent's unix socket
     #[command(flatten)]
     pub door: SocketOption,
+    /// Address and port for /healthz and /readyz, plain HTTP; port 9464 of every address in a pod, elsewhere none if not given
+    #[arg(long, env = "STILLPOINT_PROBES")]
+    pub probes: Option<SocketAddr>,
     /// The TCP door
     #[command(flatten)]
     pub remote: RemoteOptions,
@@ -154,6 +157,9 @@ impl ServeOptions {
         args.extend(option("--kubelet-root", &self.kubelet_root));
         args.extend(option("--journal", &self.journal));
         args.extend(option("--socket", &self.door.socket));
+        if let Some(probes) = self.probes {
+            args.extend(["--probes".into(), probes.to_string().into()]);
+        }
         args.extend(self.remote.to_args());
         args
     }
@@ -238,6 +244,8 @@ mod tests {
             "/j",
             "--socket",
             "/s",
+            "--probes",
+            "[::1]:8",
             "--listen",
             "[::1]:7",
             "--advertise",

@@ -1,4 +1,5 @@
-//! What the worker tells the supervisor, over a socket pair: one message a packet, some with a directory.
+//! What the worker tells the supervisor, over a socket pair: one message a packet, some with a directory. The supervisor
+//! only answers beats, by a packet of one byte.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -29,6 +30,8 @@ const LONGEST: usize = 16 * 1024;
 pub(crate) enum Message {
     /// The doors are open.
     Ready,
+    /// The worker is awake; to be answered.
+    Beat,
     /// FIFREEZE comes next; the message carries the root directory.
     Freezing {
         key: String,
@@ -97,6 +100,30 @@ impl Control {
         Ok(())
     }
 
+    /// Tells that this process is awake, unless that takes waiting.
+    pub(crate) fn beat(&self) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&Message::Beat)?;
+        net::send(&self.0, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        Ok(())
+    }
+
+    /// Answers a beat. One that cannot be answered at once is of a worker that does not listen.
+    pub(crate) fn answer(&self) {
+        let _ = net::send(&self.0, b"+", SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// Waits for an answer; `false` if the supervisor is gone.
+    pub(crate) fn hear(&self) -> bool {
+        let mut byte = [0];
+        loop {
+            match net::recv(&self.0, &mut byte[..], RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Ok((received, _)) => return received > 0,
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// The next message without waiting for it: `WouldBlock` if there is none, `None` if the other end is gone.
     pub(crate) fn receive(&self) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -152,5 +179,17 @@ mod tests {
         assert!(File::from(root.unwrap()).metadata().unwrap().is_dir());
         assert_eq!(supervisor.receive().unwrap().unwrap().0, released);
         assert!(supervisor.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_beat_is_answered_until_the_supervisor_is_gone() {
+        let (worker, supervisor) = Control::pair().unwrap();
+        worker.beat().unwrap();
+        assert_eq!(supervisor.receive().unwrap().unwrap().0, Message::Beat);
+        supervisor.answer();
+        assert!(worker.hear());
+        drop(supervisor);
+        assert!(!worker.hear());
+        worker.beat().unwrap_err();
     }
 }

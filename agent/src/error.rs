@@ -88,6 +88,10 @@ pub(crate) enum HoldError {
     Node(String),
     #[error("the hold was let go before its freeze was done")]
     Abandoned,
+    #[error(
+        "{most} holds are open or being asked for already, the most there may be: try again in some seconds"
+    )]
+    TooMany { most: usize },
     #[error("the agent is stopping")]
     Stopping,
     #[error("{0} is already frozen by an earlier `freeze`: thaw it first")]
@@ -122,6 +126,7 @@ impl HoldError {
             | Self::Unrecorded { .. }
             | Self::Node(_)
             | Self::Abandoned
+            | Self::TooMany { .. }
             | Self::Stopping
             | Self::AlreadyHeld(_)
             | Self::NotHeld(_) => Reason::Unspecified,
@@ -151,6 +156,7 @@ impl From<HoldError> for Status {
             HoldError::AlreadyHeld(_) => Code::AlreadyExists,
             HoldError::TooSlow { .. } => Code::DeadlineExceeded,
             HoldError::Abandoned => Code::Cancelled,
+            HoldError::TooMany { .. } => Code::ResourceExhausted,
             HoldError::Kernel { .. } | HoldError::Unrecorded { .. } | HoldError::Node(_) => {
                 Code::Internal
             }

@@ -60,6 +60,15 @@ impl Kernel for Linux {
     }
 }
 
+/// Whether this process may freeze and thaw at all, tried on what cannot be frozen.
+pub(crate) fn is_allowed() -> Result<(), Errno> {
+    let procfs = open_directory(Path::new("/proc"))?;
+    match sys::thaw(procfs.as_fd()) {
+        Err(Errno::INVAL) => Ok(()),
+        other => other,
+    }
+}
+
 /// A descriptor on which the freeze ioctls work; `O_PATH` would not do.
 pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     fs::open(

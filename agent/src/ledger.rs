@@ -14,6 +14,7 @@ use crate::{
     freeze::{Ledger, Record},
     identity,
     journal::{Entry, Journal, Open, State},
+    pulse::Pulse,
     volume::Target,
 };
 
@@ -22,20 +23,24 @@ pub(crate) struct Books {
     journal: Journal,
     supervisor: Arc<Control>,
     boot: String,
+    pulse: Arc<Pulse>,
 }
 
 impl Books {
-    pub(crate) fn new(journal: Journal, supervisor: Arc<Control>) -> Self {
+    pub(crate) fn new(journal: Journal, supervisor: Arc<Control>, pulse: Arc<Pulse>) -> Self {
         Self {
             journal,
             supervisor,
             boot: identity::boot(),
+            pulse,
         }
     }
 }
 
 impl Ledger for Books {
     fn intent(&self, target: &Target, hold: &str) -> io::Result<Box<dyn Record>> {
+        let silent = |reason| io::Error::other(format!("the supervisor: {reason}"));
+        self.pulse.check().map_err(silent)?;
         let mount = &target.mount;
         let block = identity::block_device(mount.device, &mount.source);
         let since = SystemTime::now()

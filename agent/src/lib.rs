@@ -19,6 +19,8 @@ mod kubernetes;
 mod ledger;
 mod log;
 mod mountinfo;
+mod probes;
+mod pulse;
 mod remote;
 mod report;
 mod service;

@@ -14,7 +14,7 @@ use crate::{
     account::Accounts,
     cli::RemoteOptions,
     door::{self, TcpDoor, TcpError},
-    kubernetes::{Announcement, Kubernetes, KubernetesError, TokenReviews},
+    kubernetes::{Announced, Announcement, Kubernetes, KubernetesError, TokenReviews},
     service::Service,
 };
 
@@ -41,6 +41,7 @@ pub(crate) struct Remote {
     door: TcpDoor,
     accounts: Arc<Accounts>,
     announcement: Announcement,
+    announced: Announced,
 }
 
 impl Remote {
@@ -76,9 +77,15 @@ impl Remote {
                 endpoint,
                 fingerprint: door.identity.fingerprint.clone(),
             },
+            announced: Announced::default(),
             kubernetes,
             door,
         }))
+    }
+
+    /// Whether plugins find this agent.
+    pub(crate) fn announced(&self) -> Announced {
+        self.announced.clone()
     }
 
     /// Serves until `closed`; announces itself until `end`. The task is done when the Lease is gone.
@@ -92,7 +99,10 @@ impl Remote {
         JoinHandle<()>,
     ) {
         let Kubernetes { client, namespace } = self.kubernetes;
-        let announced = tokio::spawn(self.announcement.keep(client, namespace, end));
+        let announced = self
+            .announcement
+            .keep(client, namespace, self.announced, end);
+        let announced = tokio::spawn(announced);
         let closed = closed.cancelled_owned();
         let served = door::serve(self.door, self.accounts, service, closed);
         (served, announced)

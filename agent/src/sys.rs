@@ -37,17 +37,26 @@ pub(crate) fn thaw(root: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Thaws the filesystem of `root` in a child process, whose exit code is 0 or the errno.
-pub(crate) fn thaw_in_child(root: BorrowedFd<'_>) -> io::Result<Pid> {
+pub(crate) fn thaw_in_child(root: impl AsFd) -> io::Result<Pid> {
     // SAFETY: the child only makes two system calls, which are safe after a fork even of a process with threads.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let code = thaw(root).map_or_else(Errno::raw_os_error, |()| 0);
+            let code = thaw(root.as_fd()).map_or_else(Errno::raw_os_error, |()| 0);
             // SAFETY: ends the child without running anything that belongs to the parent.
             unsafe { libc::_exit(code) }
         }
         pid => Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id")),
     }
+}
+
+/// The signals that ask a process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// SIGTERM
+    Terminate,
+    /// SIGINT
+    Interrupt,
 }
 
 /// Signals that this process takes from a file descriptor instead of from a handler.
@@ -72,13 +81,17 @@ impl Signals {
         mask(libc::SIG_UNBLOCK, &signal_set())
     }
 
-    /// Takes all pending signals; whether one of them asks the process to end.
-    pub(crate) fn drain(&mut self) -> bool {
-        let mut end = false;
+    /// Takes all pending signals; whether, and how, they ask the process to end.
+    pub(crate) fn drain(&mut self) -> Option<End> {
+        let mut end = None;
         let mut info = [0_u8; mem::size_of::<libc::signalfd_siginfo>()];
         while self.0.read_exact(&mut info).is_ok() {
             let signal = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
-            end |= [libc::SIGTERM, libc::SIGINT].contains(&signal.cast_signed());
+            match signal.cast_signed() {
+                libc::SIGINT => end = Some(End::Interrupt),
+                libc::SIGTERM => end = end.or(Some(End::Terminate)),
+                _ => {}
+            }
         }
         end
     }

@@ -1,10 +1,8 @@
 //! The worker: opens the doors, answers, and thaws everything before it goes.
 
-use std::{os::fd::AsFd as _, path::Path, sync::Arc, thread, time::Duration};
+use std::{os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
 
 use futures::future::try_join;
-use rustix::event::{PollFd, PollFlags, poll};
-use stillpoint_proto::agent::agent_server::AgentServer;
 use thiserror::Error;
 use tokio::{
     runtime,
@@ -17,12 +15,18 @@ use tonic::transport::Server;
 use crate::{
     cli::ServeOptions,
     control::{Control, Message},
-    door::unix::{self, SocketError},
+    door::{
+        self,
+        unix::{self, SocketError},
+    },
     freeze::Freezes,
     hold::Holds,
     journal::Journal,
-    kernel::Linux,
+    kernel::{self, Linux},
+    kubernetes,
     ledger::Books,
+    probes::{Conditions, Listener, Pages, ProbesError},
+    pulse::Pulse,
     remote::{Remote, RemoteError},
     service::Service,
     sys::Signals,
@@ -30,6 +34,9 @@ use crate::{
     volume::{Protected, Resolver},
 };
 
+/// For how long holds may come to their end after SIGTERM. Kubernetes gives a pod 30 s by default, the supervisor needs
+/// the last of them, and a hold takes a few seconds.
+pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 /// What a client has not read is lost to it when it writes to a closed connection; so that stays for a moment after the
 /// last Thawed.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -49,6 +56,8 @@ pub(crate) enum WorkerError {
     Start(&'static str, std::io::Error),
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Probes(#[from] ProbesError),
     #[error("a door: {0}")]
     Serve(#[from] tonic::transport::Error),
 }
@@ -70,49 +79,68 @@ pub(crate) fn run(options: &ServeOptions) -> Result<(), WorkerError> {
 }
 
 async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), WorkerError> {
-    let end = CancellationToken::new();
-    end_with_signals(&end).map_err(|error| WorkerError::Start("signals", error))?;
-    end_with_supervisor(&control, &end).map_err(|error| WorkerError::Start("thread", error))?;
+    let end = End::default();
+    end.with_signals()
+        .map_err(|error| WorkerError::Start("signals", error))?;
+    let pulse = Arc::new(Pulse::new());
+    let gone = end.clone();
+    pulse
+        .keep(&control, move || gone.with_supervisor())
+        .map_err(|error| WorkerError::Start("thread", error))?;
 
     let socket = &options.door.socket;
     let connections = unix::open(socket)?;
     let journal = Journal::at(options.journal.clone());
     let protected = Protected::new(&options.kubelet_root, journal.directory(), socket);
     let resolver = Resolver::new(options.kubelet_root.clone(), protected);
-    let books = Books::new(journal.clone(), control.clone());
+    let books = Books::new(journal.clone(), control.clone(), pulse.clone());
     let holds = Holds::new(resolver, Freezes::new(Arc::new(Linux), Arc::new(books)));
     let service = Service {
         node: options.node_name.clone(),
         holds: holds.clone(),
         ttl: TtlHolds::new(holds.clone()),
-        journal,
+        journal: journal.clone(),
     };
-    let service = AgentServer::new(service);
+    let service = door::service(service);
     let closed = CancellationToken::new();
     let local = Server::builder()
         .add_service(service.clone())
         .serve_with_incoming_shutdown(connections, closed.clone().cancelled_owned());
+    let mut conditions = probes(&holds, journal, pulse);
     let mut announced = None;
     let mut server = match Remote::open(&options.remote, &options.node_name).await? {
         None => tokio::spawn(local),
         Some(remote) => {
-            let (remote, lease) = remote.serve(service, end.clone(), closed.clone());
+            let written = remote.announced();
+            conditions.1.require("Lease", move || written.check());
+            let (remote, lease) = remote.serve(service, end.begun.clone(), closed.clone());
             announced = Some(lease);
             tokio::spawn(async { try_join(local, remote).await.map(drop) })
         }
     };
+    if options.probes.is_some() || kubernetes::in_pod() {
+        let listener = Listener::open(options.probes).await?;
+        tracing::info!(listen = %listener.address, "probes are answered");
+        let (alive, ready) = (Arc::new(conditions.0), Arc::new(conditions.1));
+        tokio::spawn(listener.serve(Arc::new(Pages { alive, ready })));
+    }
     if let Err(error) = control.send(&Message::Ready, None) {
         return Err(WorkerError::Start("supervisor", error));
     }
     greet(options);
     tokio::select! {
-        () = end.cancelled() => {}
+        () = end.begun.cancelled() => {}
         ended = &mut server => {
             holds.stop().await;
             return ended.map_err(|error| WorkerError::Start("server", error.into()))?.map_err(Into::into);
         }
     }
     let told = !holds.list().is_empty();
+    tokio::select! {
+        () = holds.drain() => {}
+        () = end.at_once.cancelled() => {}
+        () = sleep(DRAIN) => {}
+    }
     holds.stop().await;
     if told {
         sleep(LAST_WORDS).await;
@@ -139,31 +167,68 @@ fn greet(options: &ServeOptions) {
     }
 }
 
-fn end_with_signals(end: &CancellationToken) -> std::io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals = signal(kind)?;
-        let end = end.clone();
-        tokio::spawn(async move {
-            signals.recv().await;
-            end.cancel();
-        });
-    }
-    Ok(())
+/// What must hold for liveness, and besides for readiness.
+fn probes(holds: &Arc<Holds>, journal: Journal, pulse: Arc<Pulse>) -> (Conditions, Conditions) {
+    let mut alive = Conditions::default();
+    let all = holds.clone();
+    alive.require("thaws", move || all.punctual());
+    alive.require("supervisor", move || pulse.check());
+    let mut ready = Conditions::default();
+    let all = holds.clone();
+    ready.require("holds", move || all.accepting());
+    ready.require("journal", move || {
+        let directory = journal.directory().display();
+        let check = journal.check();
+        check.map_err(|error| format!("{directory}: {error}"))
+    });
+    ready.require("privileges", || {
+        let refused = |error| {
+            format!("FITHAW: {error}; expected CAP_SYS_ADMIN in the initial user namespace")
+        };
+        kernel::is_allowed().map_err(refused)
+    });
+    (alive, ready)
 }
 
-/// The supervisor never speaks; its end of the socket closes when it dies.
-fn end_with_supervisor(control: &Arc<Control>, end: &CancellationToken) -> std::io::Result<()> {
-    let (control, end) = (control.clone(), end.clone());
-    thread::Builder::new()
-        .name("supervisor".into())
-        .stack_size(64 * 1024)
-        .spawn(move || {
-            let mut fds = [PollFd::new(control.as_ref(), PollFlags::IN)];
-            while poll(&mut fds, None).is_err() {}
-            if !end.is_cancelled() {
-                tracing::error!("the supervisor died; thawing everything");
-                end.cancel();
+/// How this process is told to end.
+#[derive(Clone, Default)]
+struct End {
+    /// Nothing new is begun.
+    begun: CancellationToken,
+    /// Nothing is waited for.
+    at_once: CancellationToken,
+}
+
+impl End {
+    /// SIGTERM lets holds come to their end; a second one, or SIGINT, does not.
+    fn with_signals(&self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let end = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => end.now(),
+                _ = terminate.recv() => end.begun.cancel(),
             }
-        })?;
-    Ok(())
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            end.now();
+        });
+        Ok(())
+    }
+
+    /// Without it nobody thaws after this process.
+    fn with_supervisor(&self) {
+        if !self.begun.is_cancelled() {
+            tracing::error!("the supervisor died; thawing everything");
+        }
+        self.now();
+    }
+
+    fn now(&self) {
+        self.begun.cancel();
+        self.at_once.cancel();
+    }
 }

@@ -26,11 +26,15 @@ use crate::account::{Account, Accounts};
 const PING: Duration = Duration::from_secs(2);
 const PONG: Duration = Duration::from_secs(3);
 /// Calls at once on one connection.
-const CALLS: u32 = 256;
+const CALLS: u32 = 128;
 /// A token has 1 to 2 kB.
 const HEADERS: u32 = 16 * 1024;
 /// What a connection may send before anybody reads it. Requests are small, and so is the agent.
 const WINDOW: u32 = 64 * 1024;
+/// A request that says all that a hold may is half of that.
+const MESSAGE: usize = 128 * 1024;
+/// For a call to be answered at all; a hold is at once.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Answers at the TCP door those whom `accounts` admit, until `closed`; then what is being answered is brought to its end.
 pub(crate) async fn serve<S: Agent>(
@@ -46,10 +50,16 @@ pub(crate) async fn serve<S: Agent>(
         .max_concurrent_streams(CALLS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .timeout(PATIENCE)
         .layer(Admission(accounts))
         .add_service(service)
         .serve_with_incoming_shutdown(door.connections(), closed)
         .await
+}
+
+/// The service behind every door.
+pub(crate) fn service<S: Agent>(service: S) -> AgentServer<S> {
+    AgentServer::new(service).max_decoding_message_size(MESSAGE)
 }
 
 /// Who asks, as holds and logs name it.

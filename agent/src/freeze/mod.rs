@@ -61,6 +61,8 @@ struct Shared {
     kernel: Arc<dyn Kernel>,
     ledger: Arc<dyn Ledger>,
     slots: Mutex<HashMap<Device, Slot>>,
+    /// New holds are refused.
+    closed: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -126,6 +128,7 @@ impl Freezes {
             kernel,
             ledger,
             slots: Mutex::default(),
+            closed: CancellationToken::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -148,7 +151,7 @@ impl Freezes {
 
     fn join(&self, target: &Target, hold: &str, limit: Duration) -> Result<Joined, HoldError> {
         let mut slots = self.0.slots();
-        if self.0.stop.is_cancelled() {
+        if self.0.closed.is_cancelled() {
             return Err(HoldError::Stopping);
         }
         let slot = slots.entry(target.mount.device);
@@ -194,6 +197,24 @@ impl Freezes {
         )
     }
 
+    /// Filesystems that are still frozen `grace` after their deadline.
+    pub(crate) fn late(&self, grace: Duration) -> Vec<Device> {
+        let now = Instant::now();
+        let is_late = |slot: &Slot| match slot {
+            Slot::Active(freeze) => match *freeze.progress.borrow() {
+                Progress::Frozen(span) => span.deadline + grace < now,
+                // Ended, but its FITHAW has not succeeded, or the slot would be free.
+                Progress::Ended { span, .. } => span.deadline + grace < now,
+                // While FIFREEZE flushes the kernel lets no thaw in.
+                Progress::Freezing | Progress::Refused(_) => false,
+            },
+            Slot::Resting(_) => false,
+        };
+        let slots = self.0.slots();
+        let late = slots.iter().filter(|(_, slot)| is_late(slot));
+        late.map(|(device, _)| *device).collect()
+    }
+
     /// What remains of the rest of a filesystem.
     pub(crate) fn resting(&self, device: Device) -> Option<Duration> {
         match self.0.slots().get(&device) {
@@ -203,13 +224,24 @@ impl Freezes {
         }
     }
 
-    /// Refuses new holds, thaws everything and waits until that is done.
-    pub(crate) async fn stop(&self) {
-        self.0.stop.cancel();
+    /// Whether new holds are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
+    }
+
+    /// Refuses new holds, and waits until those that there are have ended.
+    pub(crate) async fn drain(&self) {
+        self.0.closed.cancel();
         // A join that was not refused has spawned its task under the lock.
         drop(self.0.slots());
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+
+    /// Refuses new holds, thaws everything and waits until that is done.
+    pub(crate) async fn stop(&self) {
+        self.0.stop.cancel();
+        self.drain().await;
     }
 }
 

@@ -10,7 +10,11 @@ use std::{
 };
 
 use futures::future::{join_all, select_all};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::Instant,
+};
 
 pub(crate) use self::request::Request;
 use self::request::check_limit;
@@ -20,6 +24,13 @@ use crate::{
     mountinfo::Device,
     volume::{Listed, Resolver, Target},
 };
+
+/// Holds at once, those being asked for included. A node has some dozens of disks.
+pub(crate) const MOST_HOLDS: usize = 256;
+/// Looks at mount tables and the kubelet's records at once.
+const LOOKING: usize = 16;
+/// A thaw that is later than that is too late: by then the supervisor thaws, too.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What `status` shows of a hold.
 #[derive(Clone, Debug)]
@@ -34,6 +45,8 @@ pub(crate) struct Holds {
     resolver: Resolver,
     freezes: Freezes,
     open: Mutex<Open>,
+    places: Arc<Semaphore>,
+    looking: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -48,11 +61,25 @@ impl Holds {
             resolver,
             freezes,
             open: Mutex::default(),
+            places: Arc::new(Semaphore::new(MOST_HOLDS)),
+            looking: Arc::new(Semaphore::new(LOOKING)),
         })
     }
 
+    /// A place for one more hold.
+    pub(crate) fn place(&self) -> Result<Place, HoldError> {
+        let place = self.places.clone().try_acquire_owned();
+        place
+            .map(Place)
+            .map_err(|_| HoldError::TooMany { most: MOST_HOLDS })
+    }
+
     /// Freezes the filesystems of all volumes of `request`, at once; those that can be.
-    pub(crate) async fn begin(self: &Arc<Self>, request: Request) -> Result<Hold, HoldError> {
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        request: Request,
+        place: Place,
+    ) -> Result<Hold, HoldError> {
         request.check()?;
         let targets = self.resolve(request.volumes.clone()).await?;
         let leases = targets
@@ -65,7 +92,7 @@ impl Holds {
                 tracing::info!(hold = request.id, volume, reason = %error, "not frozen");
             }
         }
-        Ok(self.keep(request, leases))
+        Ok(self.keep(request, leases, place))
     }
 
     /// Freezes the filesystem on which `path` lies.
@@ -77,6 +104,7 @@ impl Holds {
         holder: String,
     ) -> Result<Hold, HoldError> {
         check_limit("ttl", limit)?;
+        let place = self.place()?;
         let target = self.resolve_path(path).await?;
         let lease = self.freezes.acquire(&target, &id, limit).await?;
         let request = Request {
@@ -85,10 +113,15 @@ impl Holds {
             limit,
             holder,
         };
-        Ok(self.keep(request, vec![Ok(lease)]))
+        Ok(self.keep(request, vec![Ok(lease)], place))
     }
 
-    fn keep(self: &Arc<Self>, request: Request, leases: Vec<Result<Lease, HoldError>>) -> Hold {
+    fn keep(
+        self: &Arc<Self>,
+        request: Request,
+        leases: Vec<Result<Lease, HoldError>>,
+        place: Place,
+    ) -> Hold {
         let deadline = leases
             .iter()
             .flatten()
@@ -110,6 +143,7 @@ impl Holds {
             listing: Listing {
                 holds: self.clone(),
                 key,
+                _place: place,
             },
         }
     }
@@ -157,10 +191,25 @@ impl Holds {
         self: &Arc<Self>,
         work: impl FnOnce(&Resolver) -> T + Send + 'static,
     ) -> Result<T, HoldError> {
+        // Threads are for thaws first of all.
+        let turn = self.looking.clone().acquire_owned().await;
         let holds = self.clone();
-        spawn_blocking(move || work(&holds.resolver))
+        let look = move || {
+            // Until it is done, whoever waits for it.
+            let _turn = turn;
+            work(&holds.resolver)
+        };
+        spawn_blocking(look)
             .await
             .map_err(|error| HoldError::Node(format!("looking for volumes: {error}")))
+    }
+
+    /// Looks at something else, in turn with those who look for volumes.
+    pub(crate) async fn looking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HoldError> {
+        self.blocking(|_| work()).await
     }
 
     /// The holds that are open.
@@ -186,6 +235,32 @@ impl Holds {
             (listed, frozen)
         };
         Ok(listed.into_iter().map(state).collect())
+    }
+
+    /// An error names the filesystems whose thaw is overdue.
+    pub(crate) fn punctual(&self) -> Result<(), String> {
+        let late = self.freezes.late(GRACE);
+        if late.is_empty() {
+            return Ok(());
+        }
+        let devices: Vec<_> = late.iter().map(ToString::to_string).collect();
+        Err(format!("frozen past the deadline: {}", devices.join(", ")))
+    }
+
+    /// An error if no new hold would be accepted, whatever it asks for.
+    pub(crate) fn accepting(&self) -> Result<(), String> {
+        if self.freezes.is_closed() {
+            return Err(HoldError::Stopping.to_string());
+        }
+        if self.places.available_permits() == 0 {
+            return Err(HoldError::TooMany { most: MOST_HOLDS }.to_string());
+        }
+        Ok(())
+    }
+
+    /// Refuses new holds, and waits until all have ended.
+    pub(crate) async fn drain(&self) {
+        self.freezes.drain().await;
     }
 
     /// Thaws everything, for good.
@@ -256,7 +331,14 @@ impl Hold {
 struct Listing {
     holds: Arc<Holds>,
     key: u64,
+    _place: Place,
 }
+
+/// One of the places for holds.
+#[must_use = "dropped, it is free for another hold"]
+pub(crate) struct Place(
+    #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+);
 
 impl Drop for Listing {
     fn drop(&mut self) {

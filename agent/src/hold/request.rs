@@ -6,6 +6,8 @@ use crate::error::{HoldError, LIMITS};
 
 const MOST_VOLUMES: usize = 64;
 const LONGEST_ID: usize = 200;
+/// An Azure resource ID has some 200.
+const LONGEST_HANDLE: usize = 1024;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -31,6 +33,16 @@ impl Request {
             return invalid(format!(
                 "volumes has {} entries: expected 1 to {MOST_VOLUMES} volume handles",
                 self.volumes.len()
+            ));
+        }
+        if let Some(long) = self
+            .volumes
+            .iter()
+            .find(|volume| volume.len() > LONGEST_HANDLE)
+        {
+            return invalid(format!(
+                "volumes has an entry of {} bytes: expected a volume handle of at most {LONGEST_HANDLE}",
+                long.len()
             ));
         }
         if self.volumes.iter().any(String::is_empty) {
@@ -68,7 +80,7 @@ mod tests {
     fn what_is_out_of_range_is_named() {
         request().check().unwrap();
         type Change = fn(&mut Request);
-        let wrong: [(&str, Change); 7] = [
+        let wrong: [(&str, Change); 9] = [
             ("999ms", |request| {
                 request.limit = Duration::from_millis(999)
             }),
@@ -79,6 +91,12 @@ mod tests {
             ("hold_id", |request| request.id.clear()),
             ("hold_id", |request| request.id = "x".repeat(1000)),
             ("0 entries", |request| request.volumes.clear()),
+            ("65 entries", |request| {
+                request.volumes = vec!["v".into(); 65]
+            }),
+            ("1025 bytes", |request| {
+                request.volumes.push("v".repeat(1025))
+            }),
             ("empty entry", |request| request.volumes.push(String::new())),
         ];
         for (named, change) in wrong {

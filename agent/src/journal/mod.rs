@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, flock, statfs},
     io::{Errno, FdFlags, fcntl_setfd},
 };
 use thiserror::Error;
@@ -23,6 +23,8 @@ use thiserror::Error;
 pub(crate) use self::entry::{Entry, State};
 
 const SUFFIX: &str = "freeze";
+/// An entry is smaller.
+const PAGE: usize = 4096;
 /// How long a start waits for an agent that is just ending.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -93,12 +95,30 @@ impl Journal {
         Ok(Lock { _file: file.into() })
     }
 
+    /// Whether nobody can freeze the filesystem that it is on. On another its user stops when that is frozen.
+    pub(crate) fn is_safe(&self) -> bool {
+        // TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h.
+        statfs(&self.directory).is_ok_and(|fs| [0x0102_1994, 0x8584_58f6].contains(&fs.f_type))
+    }
+
     /// Writes a new entry under `key`.
     pub(crate) fn create(&self, key: &str, entry: &Entry) -> io::Result<Open> {
         let path = self.path(key);
         let mut file = File::options().create_new(true).append(true).open(&path)?;
-        file.write_all(entry.to_string().as_bytes())?;
+        if let Err(error) = file.write_all(entry.to_string().as_bytes()) {
+            // Half an entry names nothing, and would stay.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Open { file, path })
+    }
+
+    /// An error if an entry could not be written now: the filesystem is full or read-only, or the directory is gone.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let path = self.directory.join(format!("check.{}", std::process::id()));
+        let written = fs::write(&path, [b'.'; PAGE]);
+        let removed = fs::remove_file(&path);
+        written.and(removed)
     }
 
     /// Every entry with its key. A file that holds no whole entry was cut off before anything could be frozen.
@@ -190,6 +210,16 @@ mod tests {
             matches!(&entries[..], [(key, None)] if key == "cut"),
             "{entries:?}"
         );
+    }
+
+    #[test]
+    fn a_check_leaves_nothing_and_tells_of_a_directory_that_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::at(directory.path().join("journal"));
+        assert!(journal.check().is_err());
+        fs::create_dir(journal.directory()).unwrap();
+        journal.check().unwrap();
+        assert_eq!(fs::read_dir(journal.directory()).unwrap().count(), 0);
     }
 
     #[test]

@@ -9,7 +9,11 @@
 //! Each renewal is a server-side apply of the whole object: that makes it, takes it over from an agent that died, and
 //! restores it if it was deleted or changed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::{
@@ -23,7 +27,7 @@ use kube::{
     Api, Client, Resource as _,
     api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::described;
@@ -39,6 +43,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// For taking the Lease away at the end: nobody waits longer for that.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// When the Lease was last written, if ever. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Announced(Arc<Mutex<Option<Instant>>>);
+
+impl Announced {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// An error if plugins do not find this agent.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let written = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match written.map(|written| written.elapsed()) {
+            None => Err("not written yet".into()),
+            Some(age) if age > GOOD_FOR => Err(format!("not renewed for {age:.0?}")),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
 /// What a plugin must know of this agent.
 pub(crate) struct Announcement {
     pub(crate) node: String,
@@ -50,7 +74,13 @@ pub(crate) struct Announcement {
 
 impl Announcement {
     /// Keeps the Lease until `stop`, whatever Kubernetes does meanwhile; then takes it away.
-    pub(crate) async fn keep(self, client: Client, namespace: String, stop: CancellationToken) {
+    pub(crate) async fn keep(
+        self,
+        client: Client,
+        namespace: String,
+        announced: Announced,
+        stop: CancellationToken,
+    ) {
         let mut keeper = Keeper {
             leases: Api::namespaced(client.clone(), &namespace),
             nodes: Api::all(client),
@@ -58,6 +88,7 @@ impl Announcement {
             name: format!("{NAME}-{}", self.node),
             acquired: Timestamp::now(),
             announcement: self,
+            announced,
             owner: Owner::Unknown,
             version: None,
         };
@@ -84,6 +115,7 @@ struct Keeper {
     name: String,
     acquired: Timestamp,
     announcement: Announcement,
+    announced: Announced,
     owner: Owner,
     /// Of the Lease as it was last written here.
     version: Option<String>,
@@ -141,6 +173,7 @@ impl Keeper {
             )
             .await?;
         self.version = written.metadata.resource_version;
+        self.announced.now();
         Ok(())
     }
 

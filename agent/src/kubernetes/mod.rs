@@ -16,7 +16,10 @@ use kube::{
 };
 use thiserror::Error;
 
-pub(crate) use self::{announcement::Announcement, review::TokenReviews};
+pub(crate) use self::{
+    announcement::{Announced, Announcement},
+    review::TokenReviews,
+};
 
 /// Where a pod's service account is mounted.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -55,7 +58,7 @@ impl Kubernetes {
         // A person's own ~/.kube/config or KUBECONFIG is not meant for an agent.
         let (mut config, namespace) = match kubeconfig {
             Some(path) => (outside(path).await?, NAMESPACE.to_owned()),
-            None if std::env::var_os(HOST).is_some() && Path::new(TOKEN).exists() => {
+            None if in_pod() => {
                 let config = Config::incluster()?;
                 let namespace = config.default_namespace.clone();
                 (config, namespace)
@@ -70,6 +73,11 @@ impl Kubernetes {
             namespace,
         }))
     }
+}
+
+/// Whether this process is in a pod with a service account.
+pub(crate) fn in_pod() -> bool {
+    std::env::var_os(HOST).is_some() && Path::new(TOKEN).exists()
 }
 
 async fn outside(path: &Path) -> Result<Config, KubernetesError> {

@@ -9,7 +9,7 @@ use stillpoint_proto::agent::{
     FreezeRequest, FreezeResponse, HoldEvent, HoldRequest, StatusRequest, StatusResponse,
     ThawRequest, ThawResponse, agent_server::Agent,
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -32,10 +32,15 @@ impl Agent for Service {
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
         let holder = door::holder(&request);
+        let place = self.holds.place()?;
         let (events, answer) = mpsc::channel(2);
-        let holds = self.holds.clone();
+        let call = stream::Call {
+            holds: self.holds.clone(),
+            place,
+            holder,
+        };
         tokio::spawn(async move {
-            if let Err(status) = stream::serve(holds, holder, request.into_inner(), &events).await {
+            if let Err(status) = call.serve(request.into_inner(), &events).await {
                 // Whoever asked may be gone.
                 let _ = events.send(Err(status)).await;
             }
@@ -72,10 +77,8 @@ impl Agent for Service {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let volumes = self.holds.volumes().await?;
         let journal = self.journal.clone();
-        let entries = spawn_blocking(move || journal.entries())
-            .await
-            .map_err(|error| HoldError::Node(error.to_string()))?
-            .map_err(|error| HoldError::Node(format!("the journal: {error}")))?;
+        let entries = self.holds.looking(move || journal.entries()).await?;
+        let entries = entries.map_err(|error| HoldError::Node(format!("the journal: {error}")))?;
         let entries = entries.into_iter().filter_map(|(_, entry)| entry);
         Ok(Response::new(StatusResponse {
             node: self.node.clone(),

@@ -7,53 +7,66 @@
 //!                └─ call broken or closed ──► the freeze is undone as soon as it is done
 //! ```
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use stillpoint_proto::agent::{
     Begin, Frozen, HoldEvent, HoldRequest, Thawed, hold_event::Event, hold_request,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, Streaming};
 
 use super::{encode, limit};
 use crate::{
     error::HoldError,
-    hold::{Hold, Holds, Request},
+    hold::{Hold, Holds, Place, Request},
 };
+
+/// A call that says nothing takes the place of one that does.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 
 type Events = mpsc::Sender<Result<HoldEvent, Status>>;
 
-pub(super) async fn serve(
-    holds: Arc<Holds>,
-    holder: String,
-    mut requests: Streaming<HoldRequest>,
-    events: &Events,
-) -> Result<(), Status> {
-    let request = request(requests.message().await?, holder)?;
-    let mut client = Client { requests, events };
-    let hold = tokio::select! {
-        biased;
-        hold = holds.begin(request) => hold?,
-        left = client.leaves() => {
-            left?;
-            return Err(Status::failed_precondition(
-                "the client closed its side before Frozen: expected it to stay open for as long as the hold shall last",
-            ));
+/// One call, which takes a place from its first moment.
+pub(super) struct Call {
+    pub(super) holds: Arc<Holds>,
+    pub(super) place: Place,
+    pub(super) holder: String,
+}
+
+impl Call {
+    pub(super) async fn serve(
+        self,
+        mut requests: Streaming<HoldRequest>,
+        events: &Events,
+    ) -> Result<(), Status> {
+        let first = timeout(BEGINS_WITHIN, requests.message()).await;
+        let silent = |_| {
+            let message = format!("Begin did not come within {BEGINS_WITHIN:?}");
+            Status::deadline_exceeded(message)
+        };
+        let request = request(first.map_err(silent)??, self.holder)?;
+        let mut client = Client { requests, events };
+        let hold = tokio::select! {
+            biased;
+            hold = self.holds.begin(request, self.place) => hold?,
+            left = client.leaves() => {
+                left?;
+                return Err(Status::failed_precondition(
+                    "the client closed its side before Frozen: expected it to stay open for as long as the hold shall last",
+                ));
+            }
+        };
+        let stopping = |lease: &Result<_, _>| matches!(lease, Err(HoldError::Stopping));
+        if hold.volumes.iter().any(|(_, lease)| stopping(lease)) {
+            return Err(HoldError::Stopping.into());
         }
-    };
-    if hold
-        .volumes
-        .iter()
-        .any(|(_, lease)| matches!(lease, Err(HoldError::Stopping)))
-    {
-        return Err(HoldError::Stopping.into());
+        let volumes = hold.volumes.iter().map(encode::freeze).collect();
+        client.tell(Event::Frozen(Frozen { volumes })).await;
+        if hold.is_empty() {
+            return Ok(());
+        }
+        run(hold, client).await
     }
-    let volumes = hold.volumes.iter().map(encode::freeze).collect();
-    client.tell(Event::Frozen(Frozen { volumes })).await;
-    if hold.is_empty() {
-        return Ok(());
-    }
-    run(hold, client).await
 }
 
 async fn run(hold: Hold, mut client: Client<'_>) -> Result<(), Status> {

@@ -17,8 +17,8 @@ use rustix::{
 
 use crate::{control::monotonic, sys};
 
-/// How late the supervisor is on purpose: the worker thaws at the deadline itself.
-const GRACE: Duration = Duration::from_secs(1);
+/// How late the supervisor is on purpose: the worker thaws at the deadline itself. Before a second has passed it is done.
+const GRACE: Duration = Duration::from_millis(500);
 /// Between two FITHAWs of a filesystem whose worker is dying.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Between two FITHAWs otherwise.
@@ -101,8 +101,14 @@ impl Held {
                 self.child = Some(Child { pid, last });
             }
             Err(error) => {
-                tracing::error!(device = self.device, %error, "no child to thaw from; trying again");
+                tracing::error!(device = self.device, %error, "no child to thaw from");
                 self.next = monotonic() + RETRY;
+                // Waits for nobody: its FIFREEZE is done.
+                if self.frozen {
+                    let code =
+                        sys::thaw(self.root.as_fd()).map_or_else(Errno::raw_os_error, |()| 0);
+                    self.ended(Some(code), self.orphan);
+                }
             }
         }
     }
@@ -118,8 +124,13 @@ impl Held {
         let last = child.last;
         self.child = None;
         self.next = monotonic() + if dying || self.orphan { AGAIN } else { RETRY };
+        self.ended(status, last);
+    }
+
+    /// `code`: 0 or an errno, none if the child was killed; `last`: it began when nobody could call FIFREEZE any more.
+    fn ended(&mut self, code: Option<i32>, last: bool) {
         let (device, path) = (&self.device, self.mount_point.display());
-        match status {
+        match code {
             Some(0) => {
                 // FIFREEZE is called once, and this undid it.
                 self.settled = true;

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   start: lock and resolve the journal ──► worker running ──SIGTERM──► stopping ──► all thawed: end
-//!                     ▲                          │ dies                     │ too slow: SIGKILL
+//!                     ▲                          │ dies, or hangs: SIGKILL  │ too slow: SIGKILL
 //!                     │                          ▼                          ▼
 //!                   pause ◄── reaped, settled ── dying: every held filesystem is thawed, again and again
 //! ```
 //!
 //! It writes to nothing but the journal's directory and the log, whose filesystems are never frozen.
 
+mod endure;
 mod held;
 mod process;
 mod recover;
@@ -20,6 +21,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 
 use self::{
+    endure::Score,
     held::Held,
     process::{BackOff, Worker},
 };
@@ -27,10 +29,11 @@ use crate::{
     cli::ServeOptions,
     control::{Message, monotonic},
     journal::{Journal, JournalError, Lock},
-    sys::Signals,
+    sys::{End, Signals},
+    worker::DRAIN,
 };
 
-/// How long the worker may take to thaw on SIGTERM; its holds' clients are told meanwhile.
+/// How long the worker may take to thaw when it is told to; its holds' clients are told meanwhile.
 const STOP: Duration = Duration::from_secs(5);
 /// How long a FITHAW that hangs keeps the next worker from starting.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -54,12 +57,18 @@ pub(crate) enum SupervisorError {
 pub(crate) fn run(options: &ServeOptions) -> Result<(), SupervisorError> {
     let journal = Journal::at(options.journal.clone());
     let lock = journal.lock()?;
+    if !journal.is_safe() {
+        let journal = journal.directory().display();
+        tracing::warn!(%journal, "not on tmpfs: who freezes the filesystem of the journal stops the agent");
+    }
     let signals = Signals::block().map_err(SupervisorError::Signals)?;
+    let score = endure::prepare();
     Supervisor {
         options,
         journal,
         _lock: lock,
         signals,
+        score,
         worker: None,
         held: Vec::new(),
         unreachable: HashSet::new(),
@@ -78,6 +87,7 @@ struct Supervisor<'a> {
     journal: Journal,
     _lock: Lock,
     signals: Signals,
+    score: Score,
     worker: Option<Worker>,
     held: Vec<Held>,
     /// Journal entries whose filesystem could not be reached, so that it is said once.
@@ -102,6 +112,7 @@ impl Supervisor<'_> {
         self.settle = monotonic() + SETTLE;
         loop {
             self.receive();
+            self.listen();
             self.reap()?;
             self.thaw();
             if self.stopping.is_some() && self.worker.is_none() && self.held.is_empty() {
@@ -109,8 +120,8 @@ impl Supervisor<'_> {
             }
             self.start_worker();
             self.wait().map_err(SupervisorError::Poll)?;
-            if self.signals.drain() {
-                self.stop();
+            if let Some(end) = self.signals.drain() {
+                self.stop(end);
             }
         }
     }
@@ -135,6 +146,10 @@ impl Supervisor<'_> {
                         }
                     }
                     Message::Ready => self.served = true,
+                    Message::Beat => {
+                        worker.silence.broken();
+                        control.answer();
+                    }
                     Message::Frozen { key } => {
                         for held in self.held.iter_mut().filter(|held| held.key == key) {
                             held.frozen = true;
@@ -156,6 +171,32 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    /// Ends a worker that hangs, for its holds are worth nothing and it accepts no others, and one that grows.
+    fn listen(&mut self) {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        if !worker.silence.is_due() || worker.is_dead() {
+            return;
+        }
+        let pid = worker.pid();
+        if worker.silence.is_too_long() {
+            tracing::error!(
+                worker = pid,
+                "the worker hangs: not heard for 10 s; ending it"
+            );
+        } else if let Some(resident) = worker.excess() {
+            tracing::error!(
+                worker = pid,
+                resident,
+                "the worker takes too much memory; ending it"
+            );
+        } else {
+            return;
+        }
+        worker.signal(Signal::KILL);
     }
 
     fn reap(&mut self) -> Result<(), SupervisorError> {
@@ -244,7 +285,7 @@ impl Supervisor<'_> {
         if self.worker.is_some() || self.stopping.is_some() || self.start > now || !settled {
             return;
         }
-        match Worker::start(self.options) {
+        match Worker::start(self.options, self.score) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 tracing::error!(%error, "the worker cannot be started; trying again");
@@ -253,13 +294,25 @@ impl Supervisor<'_> {
         }
     }
 
-    fn stop(&mut self) {
-        if self.stopping.is_none() {
-            tracing::info!("stopping: everything is thawed first");
-            self.stopping = Some(monotonic() + STOP);
-            if let Some(worker) = &self.worker {
-                worker.signal(Signal::TERM);
+    /// The first SIGTERM lets holds come to their end; SIGINT, or a second SIGTERM, thaws at once.
+    fn stop(&mut self, end: End) {
+        let now = monotonic();
+        let (patience, signal) = match (end, self.stopping) {
+            (End::Terminate, None) => {
+                tracing::info!(
+                    "stopping: holds may end within {DRAIN:?}, then everything is thawed"
+                );
+                (DRAIN + STOP, Signal::TERM)
             }
+            _ => {
+                tracing::info!("stopping: everything is thawed now");
+                (STOP, Signal::INT)
+            }
+        };
+        let kill = now + patience;
+        self.stopping = Some(self.stopping.map_or(kill, |earlier| earlier.min(kill)));
+        if let Some(worker) = &self.worker {
+            worker.signal(signal);
         }
     }
 }

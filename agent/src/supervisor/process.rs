@@ -12,6 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
+use super::endure::Score;
 use crate::{
     cli::ServeOptions,
     control::{Control, monotonic},
@@ -25,6 +26,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A worker that lived so long was not broken from the start.
 const GOOD_LIFE: Duration = Duration::from_secs(60);
 
+/// Between two looks whether the worker was heard, which beats every second.
+const LISTEN: Duration = Duration::from_secs(2);
+/// So often not heard in a row, it hangs.
+const MISSES: u32 = 5;
+/// A worker that is larger is sick. It is replaced before the kernel ends the whole container, whose limit is 128 MiB.
+const LARGEST: u64 = 96 << 20;
+
 /// A running worker.
 pub(super) struct Worker {
     child: Child,
@@ -33,17 +41,21 @@ pub(super) struct Worker {
     /// `None` when the worker's end is closed.
     pub(super) control: Option<Control>,
     started: Duration,
+    pub(super) silence: Silence,
 }
 
 impl Worker {
     /// Runs this same program as a worker; the control socket is its standard input.
-    pub(super) fn start(options: &ServeOptions) -> io::Result<Self> {
+    pub(super) fn start(options: &ServeOptions, score: Score) -> io::Result<Self> {
         let (ours, theirs) = Control::pair()?;
         let child = Command::new("/proc/self/exe")
             .arg("worker")
             .args(options.to_args())
             .stdin(Stdio::from(theirs.into_fd()))
             .spawn()?;
+        if let Err(error) = score.give(child.id()) {
+            tracing::warn!(%error, "the worker is spared by the OOM killer as its supervisor is");
+        }
         let pid = pid(&child)?;
         let death = match pidfd_open(pid, PIDFD_THREAD) {
             Err(Errno::INVAL) => pidfd_open(pid, PidfdFlags::empty()),
@@ -54,6 +66,7 @@ impl Worker {
             death,
             control: Some(ours),
             started: monotonic(),
+            silence: Silence::new(),
         })
     }
 
@@ -78,6 +91,14 @@ impl Worker {
         matches!(poll(&mut fds, Some(&now)), Ok(1..))
     }
 
+    /// In bytes, if it is too large.
+    pub(super) fn excess(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        let resident = pages * u64::try_from(rustix::param::page_size()).ok()?;
+        (resident > LARGEST).then_some(resident)
+    }
+
     /// How it ended, if all of it has.
     pub(super) fn reap(&mut self) -> Option<String> {
         match self.child.try_wait() {
@@ -93,6 +114,44 @@ fn pid(child: &Child) -> io::Result<Pid> {
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("no process id"))
+}
+
+/// How often in a row the worker was not heard. Looks are counted, not time: a machine or container that was suspended
+/// costs one.
+pub(super) struct Silence {
+    heard: bool,
+    missed: u32,
+    pub(super) next: Duration,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self {
+            heard: false,
+            missed: 0,
+            next: monotonic() + LISTEN,
+        }
+    }
+
+    pub(super) fn broken(&mut self) {
+        self.heard = true;
+    }
+
+    /// Whether it is time to look.
+    pub(super) fn is_due(&self) -> bool {
+        monotonic() >= self.next
+    }
+
+    /// Looks; whether the worker hangs.
+    pub(super) fn is_too_long(&mut self) -> bool {
+        self.next = monotonic() + LISTEN;
+        self.missed = if std::mem::take(&mut self.heard) {
+            0
+        } else {
+            self.missed + 1
+        };
+        self.missed >= MISSES
+    }
 }
 
 /// How long to wait before the next start.

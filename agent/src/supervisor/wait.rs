@@ -49,6 +49,7 @@ impl Supervisor<'_> {
             if dying {
                 due.push(now + DYING);
             } else {
+                due.push(worker.silence.next);
                 fds.push(PollFd::new(&worker.death, PollFlags::IN));
             }
         }

@@ -163,12 +163,20 @@ impl Node {
         command
     }
 
-    pub(crate) fn serve(&self) -> Command {
-        let log = fs::File::options()
+    /// In a process group of its own, and with the node's log.
+    fn detached(&self, command: &mut Command) {
+        let mut log = fs::File::options();
+        let log = log
             .create(true)
             .append(true)
-            .open(self.directory.path().join("log"))
-            .unwrap();
+            .open(self.directory.path().join("log"));
+        command
+            .stdin(Stdio::null())
+            .stderr(log.unwrap())
+            .process_group(0);
+    }
+
+    pub(crate) fn serve(&self) -> Command {
         let mut command = self.command("serve");
         command
             .arg("--kubelet-root")
@@ -176,10 +184,8 @@ impl Node {
             .arg("--journal")
             .arg(self.journal())
             // These nodes are of no cluster, even where the tests run in a pod.
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .stdin(Stdio::null())
-            .stderr(log)
-            .process_group(0);
+            .env_remove("KUBERNETES_SERVICE_HOST");
+        self.detached(&mut command);
         command
     }
 
@@ -194,6 +200,7 @@ impl Node {
         let before = self.starts();
         let mut command = self.serve();
         options(&mut command);
+        self.detached(&mut command);
         self.agent = Some(command.spawn().unwrap());
         self.answers(before + 1);
     }

@@ -1,4 +1,4 @@
-//! The gate's door as a real API server uses it, with the rights and the webhooks of `deploy/gate.yaml`.
+//! The gate's door as a real API server uses it, with the rights and the webhooks of the chart.
 
 #![allow(
     clippy::unwrap_used,

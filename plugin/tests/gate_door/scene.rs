@@ -1,7 +1,6 @@
-//! A cluster with `deploy/gate.yaml` in it, whose API server reaches doors of this process instead of the Deployment's pods.
+//! A cluster with the chart in it, whose API server reaches doors of this process instead of the Deployment's pods.
 
 use std::{
-    fs,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -29,7 +28,6 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 const CONFIGURATION: &str = "stillpoint-gate";
-pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/gate.yaml");
 
 #[derive(Parser)]
 struct Cli {
@@ -101,19 +99,21 @@ pub(crate) struct Scene {
 impl Scene {
     /// `None`, said loudly, where it cannot run.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&json!({})).await
+    }
+
+    /// The same with these values of the chart.
+    pub(crate) async fn start_with(values: &Value) -> Option<Self> {
         if let Some(why) = stillpoint_cluster::missing() {
             eprintln!("SKIPPED: {why}");
             return None;
         }
-        Some(Self::begin().await.unwrap())
+        Some(Self::begin(values).await.unwrap())
     }
 
-    async fn begin() -> Result<Self> {
+    async fn begin(values: &Value) -> Result<Self> {
         let cluster = Cluster::start(Parts::Api).await?;
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "velero" } });
-        cluster.apply(namespace).await?;
-        cluster.apply_yaml(&fs::read_to_string(MANIFEST)?).await?;
+        cluster.apply_chart(values).await?;
         let token = cluster.token("velero", "stillpoint-gate", None).await?;
         Ok(Self {
             recorder: Arc::new(Recorder {
@@ -126,7 +126,7 @@ impl Scene {
         })
     }
 
-    /// A replica, with the rights of the manifest's account.
+    /// A replica, with the rights of the chart's account.
     pub(crate) async fn gate(&self, pace: Pace) -> Gate {
         let local = "127.0.0.1:0";
         let arguments = [

@@ -123,6 +123,11 @@ impl Cluster {
         self.process(part)?.signal(Signal::CONT)
     }
 
+    /// Whether it has that part.
+    pub(crate) fn part_runs(&self, part: Part) -> bool {
+        self.parts.contains_key(&part)
+    }
+
     fn process(&mut self, part: Part) -> Result<&mut Process> {
         self.parts.get_mut(&part).with_context(|| {
             format!("{part:?} is no part of this cluster: start it with Parts::All")

@@ -15,6 +15,8 @@
 //!
 //! All of it ends when the [`Cluster`] and its [`Velero`] are dropped, and when the process that started them dies.
 
+mod audit;
+mod chart;
 mod cluster;
 mod companion;
 mod credentials;
@@ -26,9 +28,11 @@ mod scratch;
 mod snapshotter;
 mod velero;
 
+pub use audit::Asked;
+pub use chart::{Helm, chart, rendered};
 pub use cluster::Cluster;
 pub use companion::{Companion, CompanionOptions, Door};
 pub use objects::until;
 pub use part::{Part, Parts};
 pub use programs::{build, missing};
-pub use velero::{Velero, VeleroOptions};
+pub use velero::{Velero, VeleroOptions, velero};

@@ -20,7 +20,7 @@ use crate::Cluster;
 
 const POLL: Duration = Duration::from_millis(50);
 /// For what follows by itself from something that was just written.
-const FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
 const FIELD_MANAGER: &str = "stillpoint-cluster";
 
 /// Asks `probe` until it answers `Some`. After `within` the last error is returned, or that `what` did not happen.
@@ -68,6 +68,17 @@ impl Cluster {
             self.apply(object).await?;
         }
         Ok(())
+    }
+
+    /// The one in the cluster of that kind, name and namespace, if there is one.
+    pub async fn find(&self, object: &Value) -> Result<Option<DynamicObject>> {
+        let object: DynamicObject = serde_json::from_value(object.clone())?;
+        let types = object.types.unwrap_or_default();
+        let namespace = object.metadata.namespace.as_deref();
+        let api = api_of(&self.client(), &types, namespace).await?;
+        Ok(api
+            .get_opt(&object.metadata.name.unwrap_or_default())
+            .await?)
     }
 
     /// A node in `zone` (`westeurope-1`) that is ready for pods.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{credentials::Credentials, process::Process, scratch::Port};
+use crate::{audit, credentials::Credentials, process::Process, scratch::Port};
 
 /// How much of a cluster to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,10 @@ impl Part {
         let directory = place.directory.path();
         let flags = match self {
             Self::Etcd => etcd(place),
-            Self::ApiServer => api_server(place),
+            Self::ApiServer => {
+                std::fs::write(directory.join(audit::POLICY), audit::policy().to_string())?;
+                api_server(place)
+            }
             Self::ControllerManager => controller_manager(place),
             Self::Scheduler => scheduler(place),
             Self::Kwok => {
@@ -112,6 +115,7 @@ fn etcd(place: &Place) -> Flags {
 
 fn api_server(place: &Place) -> Flags {
     let files = &place.credentials;
+    let directory = place.directory.path();
     let address = Part::ApiServer.address(&place.port);
     let etcd = format!("http://{}", Part::Etcd.address(&place.port));
     vec![
@@ -142,6 +146,8 @@ fn api_server(place: &Place) -> Flags {
             files.account_public_key().into(),
         ),
         ("allow-privileged", "true".into()),
+        ("audit-policy-file", directory.join(audit::POLICY).into()),
+        ("audit-log-path", directory.join(audit::LOG).into()),
         ("profiling", "false".into()),
     ]
 }

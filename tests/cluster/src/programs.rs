@@ -24,7 +24,7 @@ pub fn missing() -> Option<String> {
 /// Compiles what was not compiled yet, before a place where modules cannot be fetched.
 pub async fn build() -> Result<()> {
     let parts = Parts::All.all().iter().map(|part| part.program());
-    for program in parts.chain(["velero", "snapshot-controller", "csi-snapshotter"]) {
+    for program in parts.chain(["velero", "helm", "snapshot-controller", "csi-snapshotter"]) {
         path(program).await?;
     }
     Ok(())

@@ -44,6 +44,12 @@ pub struct Velero {
     home: PathBuf,
 }
 
+/// Runs Velero's command line where it needs no cluster: `velero install --dry-run …`.
+pub async fn velero(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(programs::path("velero").await?);
+    output(command.args(arguments).stdin(Stdio::null())).await
+}
+
 impl Cluster {
     /// Installs Velero's custom resources, starts its server and waits until that answers.
     pub async fn start_velero(&self, options: VeleroOptions) -> Result<Velero> {

@@ -1,10 +1,12 @@
-//! The gate as a process beside the cluster, installed by its own manifest.
+//! The gate as a process beside the cluster, installed by the chart.
 
-use std::{ffi::OsString, net::SocketAddr};
+use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, ensure};
-use stillpoint_cluster::{Companion, CompanionOptions, Door, until};
-use stillpoint_system::programs;
+use serde_json::json;
+use stillpoint_cluster::{Companion, CompanionOptions, Door, rendered, until};
+use stillpoint_lab::{Credential, Identity};
+use stillpoint_system::{programs, role};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -12,10 +14,8 @@ use tokio::{
 
 use crate::{Cloud, World, world::SOON};
 
-const MANIFEST: &str = include_str!("../../../deploy/gate.yaml");
-/// There is no DNS here, so the webhook is reached by an address.
-const SERVICE: &str =
-    "service: {namespace: velero, name: stillpoint-gate, port: 443, path: /admit}";
+/// The gate's own, in Azure.
+const GATE_CLIENT: &str = "9a7e0000-0000-4000-8000-000000000001";
 
 /// How the gate is started.
 #[derive(Clone, Debug)]
@@ -51,20 +51,21 @@ impl World {
         self.cluster.spare_address(2 + 2 * replica)
     }
 
-    /// Installs the gate with the rights of its manifest, starts it and waits until it can be asked. Drop it before the
+    /// Installs the gate with the rights that the chart gives it, starts it and waits until it can be asked. Drop it before the
     /// world.
     pub async fn start_gate(&self, options: &GateOptions) -> Result<Companion> {
         let replica = options.replica;
         let (listen, probes) = (self.gate_address(replica), self.gate_probes(replica));
         let asked = options.service.unwrap_or(listen);
-        let url = format!("url: 'https://{asked}/admit'");
-        ensure!(
-            MANIFEST.contains(SERVICE),
-            "the manifest has another clientConfig"
-        );
-        self.cluster
-            .apply_yaml(&MANIFEST.replace(SERVICE, &url))
-            .await?;
+        for mut object in rendered(&json!({})).await? {
+            // There is no DNS here, so the webhook is reached by an address.
+            for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+                let service = &webhook["clientConfig"]["service"];
+                ensure!(service["path"] == "/admit", "it is asked at {service}");
+                webhook["clientConfig"] = json!({ "url": format!("https://{asked}/admit") });
+            }
+            self.cluster.apply(object).await?;
+        }
         let token = self
             .cluster
             .token("velero", "stillpoint-gate", None)
@@ -82,8 +83,8 @@ impl World {
         let mut variables: Vec<(OsString, OsString)> = Vec::new();
         if options.azure {
             let (endpoints, endpoint) = (self.lab.endpoints(), self.lab.endpoint());
-            let credentials = endpoints.credentials_file.display();
-            arguments.push(format!("--credentials-file={credentials}"));
+            let credentials = self.gate_credentials()?;
+            arguments.push(format!("--credentials-file={}", credentials.display()));
             if self.cloud() == Cloud::Named {
                 arguments.extend([
                     format!("--resource-manager-endpoint={endpoint}"),
@@ -104,6 +105,32 @@ impl World {
             .await?;
         self.gate_is_ready(replica).await?;
         Ok(gate)
+    }
+
+    /// The file of an identity of its own in Azure.
+    fn gate_credentials(&self) -> Result<PathBuf> {
+        let secret = Credential::Secret("the gate's".into());
+        let identity = Identity {
+            client_id: GATE_CLIENT.into(),
+            ..Identity::new(&self.lab.endpoints().tenant, vec![secret])
+        };
+        self.lab.add_identity(identity);
+        let lines = self.lab.credentials_file();
+        let lines = lines.lines().map(|line| match line.split_once('=') {
+            Some((name @ "AZURE_CLIENT_ID", _)) => format!("{name}={GATE_CLIENT}\n"),
+            Some((name @ "AZURE_CLIENT_SECRET", _)) => format!("{name}=the gate's\n"),
+            _ => format!("{line}\n"),
+        });
+        let path = self.cluster.directory().join("gate-credentials");
+        fs::write(&path, lines.collect::<String>())?;
+        Ok(path)
+    }
+
+    /// Fails unless the gate has needed all of its roles, in the chart and in Azure, and asked for nothing beyond.
+    pub async fn gate_has_needed_its_roles(&self) -> Result<()> {
+        role::is_exactly("gate", &self.lab.actions(GATE_CLIENT))?;
+        self.has_needed_its_roles(programs::GATE, programs::GATE)
+            .await
     }
 
     /// Waits until the gate says that it can be asked.

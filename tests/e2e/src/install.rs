@@ -1,6 +1,6 @@
-//! Velero's locations, and the accounts of agents and plugin with the rights that the README lists.
+//! The chart with its accounts and rights, nodes, and Velero's locations.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,36 +19,7 @@ use crate::{Cloud, driver};
 /// Where backups are.
 pub(crate) const CONTAINER: &str = "backups";
 
-const RIGHTS: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: velero}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: stillpoint-agent}
-rules:
-- {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
-- {apiGroups: [''], resources: [nodes], verbs: [get]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: stillpoint-agent}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: stillpoint-agent}
-subjects: [{kind: ServiceAccount, namespace: velero, name: stillpoint-agent}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {namespace: velero, name: stillpoint-agent}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, patch, delete]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {namespace: velero, name: stillpoint-agent}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: stillpoint-agent}
-subjects: [{kind: ServiceAccount, namespace: velero, name: stillpoint-agent}]
----
+const STORAGE: &str = "
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
 metadata: {name: managed-csi-premium}
@@ -62,12 +33,18 @@ metadata: {name: disk.csi.azure.com}
 spec: {attachRequired: true, podInfoOnMount: false}
 ";
 
-/// Namespace, accounts and storage class.
-pub(crate) async fn rights(cluster: &Cluster) -> Result<()> {
-    cluster.apply_yaml(RIGHTS).await?;
-    // As the plugin is known to agents outside a pod.
-    cluster.token("velero", "velero", None).await?;
-    Ok(())
+/// The chart without its gate, whose webhooks nobody answers yet, and a storage class. Returns the kubeconfig of the
+/// plugin: Velero's account with the rights that the chart gives it, and no others.
+pub(crate) async fn chart(cluster: &Cluster) -> Result<PathBuf> {
+    let chart = json!({
+        "gate": { "enabled": false },
+        // As with it, so that the agents' pods stay when it comes.
+        "agent": { "accept": ["velero/stillpoint-gate"] },
+    });
+    cluster.apply_chart(&chart).await?;
+    cluster.apply_yaml(STORAGE).await?;
+    let token = cluster.token("velero", "velero", None).await?;
+    cluster.kubeconfig_with("plugin", &token)
 }
 
 /// A node with the old labels too, as Azure's cloud provider still sets them, and as the driver's node plugin registers

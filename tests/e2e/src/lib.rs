@@ -18,6 +18,7 @@ mod objects;
 mod options;
 pub mod postgres;
 pub mod public_cloud;
+mod roles;
 mod snapshots;
 pub mod world;
 

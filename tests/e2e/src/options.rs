@@ -1,7 +1,9 @@
 //! How a world is started.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -85,8 +87,9 @@ impl Plugin {
         Ok(programs::stock_plugin()?.map(Self::Stock))
     }
 
-    /// Makes it the only plugin in `directory`, which may be there.
-    pub(crate) fn install(&self, directory: &Path) -> Result<()> {
+    /// Makes it the only plugin in `directory`, which may be there. Ours asks Kubernetes by that kubeconfig, in which it
+    /// has its own rights and not those of Velero's server.
+    pub(crate) fn install(&self, directory: &Path, kubeconfig: &Path) -> Result<()> {
         if directory.exists() {
             fs::remove_dir_all(directory)?;
         }
@@ -95,8 +98,20 @@ impl Plugin {
             Self::Stillpoint => {
                 let plugin = programs::program(programs::PLUGIN)?;
                 let mut install = Command::new(plugin);
-                let installed = install.arg("install").arg(directory).output()?;
+                let apart = directory.with_file_name("plugin");
+                fs::create_dir_all(&apart)?;
+                let installed = install.arg("install").arg(&apart).output()?;
                 ensure!(installed.status.success(), "{installed:?}");
+                // Velero runs what is in its directory with its own flags, of which the last counts, and again what calls
+                // itself the plugin.
+                let program = directory.join(programs::PLUGIN);
+                let (plugin, kubeconfig) = (apart.display(), kubeconfig.display());
+                let script = format!(
+                    "#!/bin/bash\nexec -a \"$0\" {plugin}/{} \"$@\" --kubeconfig={kubeconfig}\n",
+                    programs::PLUGIN
+                );
+                fs::write(&program, script)?;
+                fs::set_permissions(&program, Permissions::from_mode(0o755))?;
             }
             Self::Stock(program) => {
                 let name = program.file_name().context("a program has a name")?;

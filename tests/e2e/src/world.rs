@@ -44,8 +44,8 @@ pub struct World {
     /// Stands in for the disks' CSI driver.
     pub driver: Driver,
     agents: BTreeMap<String, Agent>,
-    /// Who the agents are.
-    agents_kubeconfig: PathBuf,
+    /// Who the plugin is.
+    plugin_kubeconfig: PathBuf,
     azurite: Azurite,
     /// Kubernetes.
     pub cluster: Cluster,
@@ -85,13 +85,12 @@ impl World {
             .await?;
 
         let cluster = Cluster::start(Parts::All).await?;
-        install::rights(&cluster).await?;
-        let token = cluster.token("velero", "stillpoint-agent", None).await?;
-        let kubeconfig = cluster.kubeconfig_with("stillpoint-agent", &token)?;
+        let plugin_kubeconfig = install::chart(&cluster).await?;
         let (mut agents, mut nodes) = (BTreeMap::new(), BTreeMap::new());
         for (number, zone) in (1..).zip(ZONES) {
             let name = format!("node-{number}");
             install::node(&cluster, &name, zone).await?;
+            let kubeconfig = cluster.agent_kubeconfig(&name).await?;
             let home = directory.path().join(&name);
             let kubelet = Kubelet::of(&name, &home.join("kubelet"))?;
             let agent = Agent::start(&kubelet, &agent_home(&directory, &name), Some(&kubeconfig))?;
@@ -113,7 +112,8 @@ impl World {
             cloud: options.cloud,
         };
         let settings = [options.plugin.settings(), &options.location].concat();
-        options.plugin.install(&plugins(&directory))?;
+        let programs = plugins(&directory);
+        options.plugin.install(&programs, &plugin_kubeconfig)?;
         fs::write(trusted(&directory), install::authorities(&lab, &azurite))?;
         let velero = server(&directory, options.cloud, &flags, &options.variables);
         let velero = cluster.start_velero(velero).await?;
@@ -123,7 +123,7 @@ impl World {
             snapshots,
             driver,
             agents,
-            agents_kubeconfig: kubeconfig,
+            plugin_kubeconfig,
             azurite,
             cluster,
             lab,
@@ -138,7 +138,7 @@ impl World {
     /// Velero ends, has `plugin` instead of the one it had, and starts with `flags` besides ours. All else stays.
     pub async fn exchange_plugin(&mut self, plugin: &Plugin, flags: &[String]) -> Result<()> {
         self.velero.kill();
-        plugin.install(&plugins(&self.directory))?;
+        plugin.install(&plugins(&self.directory), &self.plugin_kubeconfig)?;
         let options = server(&self.directory, self.azure.cloud, flags, &self.variables);
         self.velero = self.cluster.start_velero(options).await?;
         Ok(())
@@ -212,12 +212,13 @@ impl World {
     }
 
     /// Starts the agent of a node again, as its kubelet does when it has ended.
-    pub fn restart_agent(&mut self, node: &str) -> Result<()> {
+    pub async fn restart_agent(&mut self, node: &str) -> Result<()> {
+        let kubeconfig = self.cluster.agent_kubeconfig(node).await?;
         task::block_in_place(|| {
             self.agents.remove(node);
             let kubelet = self.driver.kubelet(node).context("there is no such node")?;
             let home = agent_home(&self.directory, node);
-            let agent = Agent::start(kubelet, &home, Some(&self.agents_kubeconfig))?;
+            let agent = Agent::start(kubelet, &home, Some(&kubeconfig))?;
             self.agents.insert(node.into(), agent);
             Ok(())
         })

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     path::PathBuf,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) tenants: BTreeSet<String>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
     pub(crate) identities: Vec<Identity>,
+    pub(crate) actions: Actions,
     pub(crate) disks: BTreeMap<String, Disk>,
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
     /// Disk encryption sets and disk accesses, with their locations.
@@ -43,6 +45,26 @@ pub(crate) struct World {
     /// Audiences that ARM accepts.
     pub(crate) audiences: Vec<String>,
     random: StdRng,
+}
+
+/// What clients needed a right for.
+#[derive(Debug, Default)]
+pub(crate) struct Actions(Mutex<BTreeMap<String, BTreeSet<String>>>);
+
+impl Actions {
+    pub(crate) fn note(&self, client: &str, action: &str) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_client = noted.entry(client.to_lowercase()).or_default();
+        of_client.insert(action.to_owned());
+    }
+
+    pub(crate) fn of(&self, client: &str) -> BTreeSet<String> {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted
+            .get(&client.to_lowercase())
+            .cloned()
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -171,6 +193,7 @@ impl World {
             tenants: BTreeSet::new(),
             subscriptions: BTreeMap::new(),
             identities: Vec::new(),
+            actions: Actions::default(),
             disks: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             registered: BTreeMap::new(),

@@ -17,7 +17,7 @@ use crate::{kubelet::Kubelet, programs};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A running `stillpoint-agent serve`; told to stop when dropped.
+/// A running `stillpoint-agent serve`; told to stop at once when dropped.
 #[derive(Debug)]
 pub struct Agent {
     process: Child,
@@ -28,6 +28,16 @@ impl Agent {
     /// Starts an agent for `kubelet` that keeps its files in `directory`, and waits for its socket. With a kubeconfig it
     /// is of that cluster too, listening on loopback.
     pub fn start(kubelet: &Kubelet, directory: &Path, kubeconfig: Option<&Path>) -> Result<Self> {
+        Self::start_with(kubelet, directory, kubeconfig, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(
+        kubelet: &Kubelet,
+        directory: &Path,
+        kubeconfig: Option<&Path>,
+        variables: &[(String, PathBuf)],
+    ) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
 
         std::fs::create_dir_all(directory)?;
@@ -45,6 +55,7 @@ impl Agent {
             .env("STILLPOINT_ACCEPT", "velero/velero,velero/stillpoint-gate")
             // It is of no cluster, even where this runs in a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .args(kubeconfig.map(|_| "--listen=127.0.0.1:0"))
             .args(kubeconfig.map(|path| format!("--kubeconfig={}", path.display())))
             .stdin(Stdio::null())
@@ -112,6 +123,11 @@ impl Agent {
         let _ = self.process.wait();
     }
 
+    /// Whether the supervisor has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
     }
@@ -119,7 +135,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.signal(Signal::TERM);
+        self.signal(Signal::INT);
         let told = Instant::now();
         while told.elapsed() < STARTS_WITHIN {
             match self.process.try_wait() {

@@ -3,8 +3,10 @@
 
 pub mod agent;
 pub mod arm;
+pub mod ask;
 pub mod bench;
 pub mod blob;
+pub mod chaos;
 pub mod cloud;
 pub mod demo;
 pub mod inspect;
@@ -14,6 +16,7 @@ pub mod programs;
 
 pub mod relay;
 pub mod rig;
+pub mod role;
 pub mod scene;
 pub mod table;
 pub mod writers;

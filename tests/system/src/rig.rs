@@ -36,6 +36,8 @@ pub struct Rig {
     pub kubelet: Kubelet,
     /// The simulated Azure.
     pub lab: Lab,
+    /// For the agents that are started from now on.
+    pub agent_variables: Vec<(String, PathBuf)>,
     directory: TempDir,
 }
 
@@ -68,6 +70,7 @@ impl Rig {
             agent: None,
             kubelet,
             lab,
+            agent_variables: Vec::new(),
             directory,
         };
         rig.start_agent()?;
@@ -83,7 +86,8 @@ impl Rig {
     pub fn start_agent_of(&mut self, kubeconfig: Option<&Path>) -> Result<&mut Agent> {
         self.agent = None;
         let directory = self.directory.path().join("agent");
-        let agent = Agent::start(&self.kubelet, &directory, kubeconfig)?;
+        let variables = &self.agent_variables;
+        let agent = Agent::start_with(&self.kubelet, &directory, kubeconfig, variables)?;
         Ok(self.agent.insert(agent))
     }
 

@@ -172,8 +172,8 @@ fn agent_ends(config: Config, act: Act, why: &'static str) -> Case {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agent_that_ends_thaws() {
-    let terminate = |rig: &mut Rig| {
-        rig.agent()?.signal(Signal::TERM);
+    let interrupt = |rig: &mut Rig| {
+        rig.agent()?.signal(Signal::INT);
         Ok(())
     };
     let supervisor = |rig: &mut Rig| {
@@ -187,7 +187,7 @@ async fn agent_that_ends_thaws() {
         rig.start_agent().map(drop)
     };
     let acts: [(&str, Act, &str); 4] = [
-        ("SIGTERM", terminate, "the agent is stopping"),
+        ("SIGINT", interrupt, "the agent is stopping"),
         ("supervisor killed", supervisor, "the agent is stopping"),
         ("worker killed", worker, "the call to the agent broke"),
         ("container killed", container, "the call to the agent broke"),
@@ -201,6 +201,26 @@ async fn agent_that_ends_thaws() {
         })
     });
     all(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_told_to_end_lets_the_snapshot_come_to_its_end() {
+    let case: Case = Box::pin(async {
+        let mut scene = Scene::busy(slow(), REQUIRED).await?;
+        let taking = scene.taking();
+        scene.polled().await?;
+        scene.rig.agent()?.signal(Signal::TERM);
+        let answer = taking.await?;
+        scene.is_whole(answer).await?;
+        let agent = scene.rig.agent()?;
+        ensure!(
+            agent.log().contains("holds may end within"),
+            "{}",
+            agent.log()
+        );
+        Ok(())
+    });
+    all([("SIGTERM", case)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

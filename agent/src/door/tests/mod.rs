@@ -3,6 +3,7 @@
 
 mod client;
 mod connections;
+mod fuzz;
 mod relay;
 
 use std::{
@@ -12,9 +13,7 @@ use std::{
 };
 
 use stillpoint_loopfs::{Kind, Mounted};
-use stillpoint_proto::agent::{
-    FreezeRequest, StatusRequest, agent_server::AgentServer, hold_event::Event,
-};
+use stillpoint_proto::agent::{FreezeRequest, StatusRequest, hold_event::Event};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::{
     journal::Journal,
     kernel::Linux,
     ledger::Books,
+    pulse::Pulse,
     service::Service,
     ttl::TtlHolds,
     volume::{Protected, Resolver},
@@ -60,10 +60,10 @@ impl House {
         let (ours, supervisor) = Control::pair().unwrap();
         let socket = directory.path().join("agent.sock");
         let protected = Protected::new(&kubelet, journal.directory(), &socket);
-        let books = Books::new(journal.clone(), Arc::new(ours));
+        let books = Books::new(journal.clone(), Arc::new(ours), Arc::new(Pulse::new()));
         let freezes = Freezes::new(Arc::new(Linux), Arc::new(books));
         let holds = Holds::new(Resolver::new(kubelet, protected), freezes);
-        let service = AgentServer::new(Service {
+        let service = service(Service {
             node: "node-1".into(),
             holds: holds.clone(),
             ttl: TtlHolds::new(holds.clone()),

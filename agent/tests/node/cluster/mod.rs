@@ -2,6 +2,7 @@
 
 #[path = "../../../src/door/tests/client.rs"]
 mod client;
+mod flood;
 mod lease;
 mod pod;
 mod tokens;
@@ -10,6 +11,7 @@ use std::{net::SocketAddr, process::Command, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use serde_json::json;
 use stillpoint_cluster::{Cluster, Parts, until};
 use stillpoint_loopfs::Kind;
 use stillpoint_proto::agent::StatusRequest;
@@ -39,11 +41,11 @@ impl Site {
         }
         let node = Node::prepared(&[Kind::Ext4])?;
         let cluster = Cluster::start(Parts::Api).await.unwrap();
-        cluster.apply_yaml(ROLES).await.unwrap();
-        let token = cluster.token("velero", "stillpoint-agent", None).await;
-        let kubeconfig = cluster
-            .kubeconfig_with("stillpoint-agent", &token.unwrap())
-            .unwrap();
+        let there = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node-1" } });
+        cluster.apply(there).await.unwrap();
+        let chart = json!({ "gate": { "enabled": false } });
+        cluster.apply_chart(&chart).await.unwrap();
+        let kubeconfig = cluster.agent_kubeconfig("node-1").await.unwrap();
         let mut site = Self {
             node,
             kubeconfig,
@@ -54,14 +56,18 @@ impl Site {
     }
 
     fn start_agent(&mut self) {
+        // Nothing secret is logged, however much is.
+        self.start_agent_with("trace");
+    }
+
+    fn start_agent_with(&mut self, log: &str) {
         let kubeconfig = self.kubeconfig.clone();
         self.node.start_with(|command: &mut Command| {
             command
                 .args(["--node-name", "node-1", "--listen", "127.0.0.1:0"])
                 .arg("--kubeconfig")
                 .arg(kubeconfig)
-                // Nothing secret is logged, however much is.
-                .env("STILLPOINT_LOG", "trace");
+                .env("STILLPOINT_LOG", log);
         });
     }
 
@@ -108,36 +114,3 @@ fn holder(lease: &Lease) -> String {
     let spec = lease.spec.as_ref().unwrap();
     spec.holder_identity.clone().unwrap()
 }
-
-const ROLES: &str = r"
-{apiVersion: v1, kind: Namespace, metadata: {name: velero}}
----
-{apiVersion: v1, kind: Node, metadata: {name: node-1}}
----
-{apiVersion: v1, kind: ServiceAccount, metadata: {name: stillpoint-agent, namespace: velero}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: stillpoint-agent}
-rules:
-- {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
-- {apiGroups: [''], resources: [nodes], verbs: [get]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: stillpoint-agent}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: stillpoint-agent}
-subjects: [{kind: ServiceAccount, name: stillpoint-agent, namespace: velero}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: stillpoint-agent, namespace: velero}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, patch, delete]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: stillpoint-agent, namespace: velero}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: stillpoint-agent}
-subjects: [{kind: ServiceAccount, name: stillpoint-agent, namespace: velero}]
-";

@@ -1,11 +1,6 @@
 //! The agent as in a pod: it knows the cluster by what is mounted and set there.
 
-use std::{
-    fs::{self, File},
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::Stdio,
-};
+use std::fs;
 
 use serde_json::Value;
 
@@ -49,9 +44,10 @@ async fn in_a_pod_the_service_account_is_used_and_its_namespace_has_the_lease() 
     assert!(site.node.terminate().success());
 
     site.node.start_with(|command| {
-        *command = in_a_pod(command, &directory.join("log"));
+        *command = in_a_pod(command);
         command
             .args(["--listen", "[::]:0", "--advertise", "127.0.0.1"])
+            .args(["--probes", "127.0.0.1:0"])
             .env("ACCOUNT", account)
             .env("STILLPOINT_NODE_NAME", "node-1")
             .env("KUBERNETES_SERVICE_HOST", server.ip().to_string())
@@ -64,7 +60,7 @@ async fn in_a_pod_the_service_account_is_used_and_its_namespace_has_the_lease() 
     assert!(site.status(&lease, &forged).await.is_err());
 }
 
-fn in_a_pod(command: &Command, log: &Path) -> Command {
+fn in_a_pod(command: &Command) -> Command {
     let mut pod = Command::new("unshare");
     pod.args([
         "--mount",
@@ -76,9 +72,6 @@ fn in_a_pod(command: &Command, log: &Path) -> Command {
         "sh",
     ])
     .arg(command.get_program())
-    .args(command.get_args())
-    .stdin(Stdio::null())
-    .stderr(File::options().append(true).open(log).unwrap())
-    .process_group(0);
+    .args(command.get_args());
     pod
 }

@@ -38,5 +38,15 @@ async fn all(scene: &mut Scene) -> Result<()> {
     node::agent_is_killed(scene).await?;
     kubernetes::api_server_is_stopped(scene).await?;
     azure::writes_are_throttled_for_a_while(scene).await?;
-    scene.nothing_breaks().await
+    // So that pods, claims and namespaces are asked too.
+    let settings = [("freeze", "auto")];
+    scene.world.snapshot_location(&settings).await?;
+    scene.nothing_breaks().await?;
+    let world = &scene.world;
+    world
+        .has_needed_its_roles("velero", "stillpoint-plugin")
+        .await?;
+    world
+        .has_needed_its_roles("stillpoint-agent", "stillpoint-agent")
+        .await
 }

@@ -9,7 +9,7 @@ use crate::scene::Scene;
 pub(crate) async fn agent_is_killed(scene: &mut Scene) -> Result<()> {
     let volume = scene.frozen_after("agent-killed", 1).await?;
     scene.world.agent(&volume.node)?.kill_container();
-    scene.world.restart_agent(&volume.node)?;
+    scene.world.restart_agent(&volume.node).await?;
     scene.nothing_is_frozen().await?;
     let ended = scene.ended("agent-killed").await?;
     ended.is("PartiallyFailed", 2, 0)

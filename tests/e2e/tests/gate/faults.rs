@@ -161,7 +161,7 @@ async fn agent_killed(scene: &mut Scene) -> Result<()> {
     scene.held(&taken).await?;
     let node = scene.node(taken.volume);
     scene.world.agent(&node)?.kill_container();
-    scene.world.restart_agent(&node)?;
+    scene.world.restart_agent(&node).await?;
     scene
         .expect(&taken, "crash", "not held until Succeeded")
         .await

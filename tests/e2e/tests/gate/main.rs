@@ -36,7 +36,11 @@ async fn all(options: Options) -> Result<()> {
         if !driver {
             group::volumes_of_a_group_are_held_together(&scene).await?;
         }
-        faults::all(&mut scene, driver).await
+        faults::all(&mut scene, driver).await?;
+        if !driver {
+            scene.world.gate_has_needed_its_roles().await?;
+        }
+        Ok(())
     };
     let ended = ended.await;
     scene.explained(ended)

@@ -59,7 +59,7 @@ async fn required(scene: &mut Scene) -> Result<()> {
         "{:?}",
         content.data
     );
-    scene.world.restart_agent(&node)?;
+    scene.world.restart_agent(&node).await?;
     scene.expect(&taken, "filesystem", "held").await?;
     annotate(scene, 1, None).await
 }

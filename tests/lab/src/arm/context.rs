@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::refusal::{LinkedDenial, Refusal};
+use super::{
+    body::Encryption,
+    refusal::{LinkedDenial, Refusal},
+};
 use crate::{ResourceId, glob, shared::Shared, web::Call, world::World};
 
 /// Whom a token speaks for.
@@ -27,6 +30,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     fn denied(&self, action: &str) -> bool {
+        self.world.actions.note(&self.principal.client, action);
         let patterns = self.principal.denied.iter().chain(&self.call.effects.deny);
         patterns
             .into_iter()
@@ -67,6 +71,25 @@ impl Context<'_> {
             linked_action: linked_action.into(),
             linked_scope: linked_scope.to_string(),
         })))
+    }
+
+    /// 403 if the disk encryption set that is named may not be read.
+    pub(crate) fn authorize_encryption(
+        &self,
+        action: &str,
+        scope: &ResourceId,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), Refusal> {
+        let set = encryption.and_then(|encryption| encryption.disk_encryption_set_id.as_deref());
+        let Some(set) = set.and_then(|set| set.parse().ok()) else {
+            return Ok(());
+        };
+        self.authorize_linked(
+            action,
+            scope,
+            "Microsoft.Compute/diskEncryptionSets/read",
+            &set,
+        )
     }
 
     /// Notes read-only members of the body in the log.

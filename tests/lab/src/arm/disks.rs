@@ -31,6 +31,8 @@ pub(crate) fn put(context: &mut Context<'_>, id: &ResourceId) -> Result<Answer, 
         let linked = "Microsoft.Compute/disks/beginGetAccess/action";
         context.authorize_linked("Microsoft.Compute/disks/write", id, linked, &source.id)?;
     }
+    let encryption = disk.properties.encryption.as_ref();
+    context.authorize_encryption("Microsoft.Compute/disks/write", id, encryption)?;
     let world = &mut *context.world;
     let retry_after = world.settings.retry_after;
     let operation = operations::begin(world, arrived, id, &disk.location, false, retry_after);

@@ -126,6 +126,8 @@ fn build(
         ));
     }
     protection::check(world, &location, &properties)?;
+    let encryption = properties.encryption.as_ref();
+    context.authorize_encryption("Microsoft.Compute/snapshots/write", id, encryption)?;
     let limit = if incremental {
         snapshot_rules::limits(context.world, &disk)?
     } else {

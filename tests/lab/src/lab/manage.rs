@@ -1,6 +1,6 @@
 //! What a test, or the control API, does to the cloud behind Azure's back.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -41,6 +41,11 @@ impl Lab {
     /// Adds an identity, or replaces the one with its client ID.
     pub fn add_identity(&self, identity: Identity) {
         self.shared().add_identity(identity);
+    }
+
+    /// Every action that an identity needed so far, whether it was allowed or not.
+    pub fn actions(&self, client_id: &str) -> BTreeSet<String> {
+        self.shared().world().actions.of(client_id)
     }
 
     /// Forgets all tokens: who holds one gets 401.

@@ -1,5 +1,5 @@
-//! A cluster of one node with an agent, a volume in namespace `shop`, and Velero's account with the rights that the README
-//! lists, and no others.
+//! A cluster of one node with an agent, a volume in namespace `shop`, and the accounts of agent and plugin with the
+//! rights that the chart gives them, and no others.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,46 +19,6 @@ use stillpoint_loopfs::Kind;
 use stillpoint_system::rig::{Rig, Volume, ZONE};
 
 const SOON: Duration = Duration::from_secs(20);
-const RIGHTS: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: velero}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: stillpoint-plugin}
-rules:
-- {apiGroups: [''], resources: [persistentvolumes], verbs: [list, watch]}
-- {apiGroups: [storage.k8s.io], resources: [volumeattachments], verbs: [list, watch]}
-- {apiGroups: [''], resources: [pods], verbs: [list]}
-- {apiGroups: [''], resources: [persistentvolumeclaims, namespaces], verbs: [get]}
-- {apiGroups: [''], resources: [events], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: stillpoint-plugin}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: stillpoint-plugin}
-subjects: [{kind: ServiceAccount, namespace: velero, name: velero}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {namespace: velero, name: stillpoint-plugin}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get]}
-- {apiGroups: [velero.io], resources: [backups], verbs: [get, list]}
-- {apiGroups: [''], resources: [serviceaccounts/token], resourceNames: [velero], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {namespace: velero, name: stillpoint-plugin}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: stillpoint-plugin}
-subjects: [{kind: ServiceAccount, namespace: velero, name: velero}]
-";
-
 /// Fields are dropped in their order.
 pub(crate) struct Scene {
     pub(crate) volume: Volume,
@@ -80,11 +40,19 @@ impl Scene {
 
     async fn set() -> Result<Self> {
         let cluster = Cluster::start(Parts::Api).await?;
-        cluster.apply_yaml(RIGHTS).await?;
+        cluster
+            .apply(
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }),
+            )
+            .await?;
+        cluster
+            .apply_chart(&json!({ "gate": { "enabled": false } }))
+            .await?;
         let token = cluster.token("velero", "velero", None).await?;
         let kubeconfig = cluster.kubeconfig_with("velero", &token)?;
         let mut rig = Rig::start(Settings::default()).await?;
-        rig.start_agent_of(Some(&cluster.kubeconfig()))?;
+        let agent = cluster.agent_kubeconfig("node-1").await?;
+        rig.start_agent_of(Some(&agent))?;
         let volume = rig.volume("data", Kind::Ext4)?;
         let claim = cluster
             .apply(json!({

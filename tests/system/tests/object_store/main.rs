@@ -10,6 +10,7 @@ mod download;
 mod errors;
 mod interrupted;
 mod managed;
+mod role;
 mod rotation;
 mod secrets;
 mod signed_url;

@@ -5,5 +5,6 @@ mod faults;
 mod kept;
 mod persistent_volume;
 mod placement;
+mod role;
 mod shapes;
 mod stock;
