@@ -17,7 +17,11 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage: an unknown option, a value out of range
   3  refused: the filesystem cannot be frozen consistently, or must not be; the reason is printed
   4  the agent does not answer at the socket
-  5  thaw: thawed, but the filesystem had not been frozen all the time";
+  5  thaw: thawed, but the filesystem had not been frozen all the time
+  6  doctor: something is wrong; what, and how to mend it, is printed";
+
+/// The exit code of a doctor who found something.
+pub(crate) const WRONG: u8 = 6;
 
 /// Freezes filesystems of this node for as long as a call lives.
 #[derive(Debug, Parser)]
@@ -41,6 +45,16 @@ pub enum Command {
         /// Where the agent listens
         #[command(flatten)]
         socket: SocketOption,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check whether a hold on this node would find all that it needs; run it where the agent runs, with its options
+    #[command(after_help = EXIT_CODES)]
+    Doctor {
+        /// Those of `serve`
+        #[command(flatten)]
+        options: ServeOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -7,7 +7,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use stillpoint_proto::agent::{
-    FreezeRequest, StatusRequest, ThawRequest, agent_client::AgentClient,
+    FreezeRequest, StatusRequest, StatusResponse, ThawRequest, agent_client::AgentClient,
 };
 use thiserror::Error;
 use tokio::{net::UnixStream, runtime};
@@ -53,11 +53,16 @@ impl ClientError {
     }
 }
 
+/// What the agent knows.
+pub(crate) async fn ask_status(socket: &Path) -> Result<StatusResponse, ClientError> {
+    let response = connect(socket).await?.status(StatusRequest {}).await;
+    Ok(response.map_err(ClientError::Agent)?.into_inner())
+}
+
 /// Prints what the agent knows.
 pub(crate) fn status(socket: &Path, json: bool) -> Result<(), ClientError> {
     block_on(async {
-        let response = connect(socket).await?.status(StatusRequest {}).await;
-        let status = response.map_err(ClientError::Agent)?.into_inner();
+        let status = ask_status(socket).await?;
         report::print(&if json {
             report::json(&status)
         } else {

@@ -109,6 +109,52 @@ fn hint(errno: Errno) -> &'static str {
 }
 
 impl HoldError {
+    /// All that [`name`](Self::name) may say.
+    pub(crate) const NAMES: [&str; 18] = [
+        "invalid",
+        "not_mounted",
+        "block",
+        "protected",
+        "foreign",
+        "read_only",
+        "unhealthy",
+        "unsupported",
+        "resting",
+        "kernel",
+        "too_slow",
+        "unrecorded",
+        "node",
+        "abandoned",
+        "stopping",
+        "too_many",
+        "already_held",
+        "not_held",
+    ];
+
+    /// As metrics name it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) | Self::Limit { .. } => "invalid",
+            Self::NotMounted { .. } => "not_mounted",
+            Self::Block { .. } => "block",
+            Self::Protected { .. } => "protected",
+            Self::Foreign { .. } => "foreign",
+            Self::ReadOnly { .. } => "read_only",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Resting { .. } => "resting",
+            Self::Kernel { .. } => "kernel",
+            Self::TooSlow { .. } => "too_slow",
+            Self::Unrecorded { .. } => "unrecorded",
+            Self::Node(_) => "node",
+            Self::Abandoned => "abandoned",
+            Self::Stopping => "stopping",
+            Self::TooMany { .. } => "too_many",
+            Self::AlreadyHeld(_) => "already_held",
+            Self::NotHeld(_) => "not_held",
+        }
+    }
+
     /// The reason that a [`Refusal`] gives.
     fn reason(&self) -> Reason {
         match self {

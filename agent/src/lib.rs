@@ -2,12 +2,13 @@
 //!
 //! `serve` is two processes: a `supervisor`, which thaws whatever happens, and the `worker` that it runs. In the
 //! worker a request comes in by a `door`, through the `service`, to a `hold` of volumes, each a share in a
-//! `freeze` of its filesystem. From afar it comes in only for an `account` that `kubernetes` knows; `remote` wires that.
+//! `freeze` of its filesystem. From afar it comes in only for an `account` that `kubernetes` knows; `remote` wires that. `metrics` is what is counted on the way.
 
 mod account;
 mod cli;
 mod client;
 mod control;
+mod doctor;
 mod door;
 mod error;
 mod freeze;
@@ -18,6 +19,7 @@ mod kernel;
 mod kubernetes;
 mod ledger;
 mod log;
+mod metrics;
 mod mountinfo;
 mod probes;
 mod pulse;
@@ -53,6 +55,11 @@ pub fn run(cli: &Cli) -> ExitCode {
             worker::run(options).map_err(|error| (1, error.to_string()))
         }
         Command::Status { socket, json } => client(client::status(&socket.socket, *json)),
+        Command::Doctor { options, json } => match doctor::run(options, *json) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(cli::WRONG),
+            Err(error) => Err((1, error.to_string())),
+        },
         Command::Freeze { path, ttl, socket } => client(client::freeze(&socket.socket, path, *ttl)),
         Command::Thaw { path, socket } => client(client::thaw(&socket.socket, path)),
     };

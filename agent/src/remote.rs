@@ -15,6 +15,7 @@ use crate::{
     cli::RemoteOptions,
     door::{self, TcpDoor, TcpError},
     kubernetes::{Announced, Announcement, Kubernetes, KubernetesError, TokenReviews},
+    metrics::Metrics,
     service::Service,
 };
 
@@ -92,6 +93,7 @@ impl Remote {
     pub(crate) fn serve(
         self,
         service: AgentServer<Service>,
+        metrics: Metrics,
         end: CancellationToken,
         closed: CancellationToken,
     ) -> (
@@ -99,12 +101,12 @@ impl Remote {
         JoinHandle<()>,
     ) {
         let Kubernetes { client, namespace } = self.kubernetes;
-        let announced = self
-            .announcement
-            .keep(client, namespace, self.announced, end);
+        let announced =
+            self.announcement
+                .keep(client, namespace, metrics.clone(), self.announced, end);
         let announced = tokio::spawn(announced);
         let closed = closed.cancelled_owned();
-        let served = door::serve(self.door, self.accounts, service, closed);
+        let served = door::serve(self.door, self.accounts, metrics, service, closed);
         (served, announced)
     }
 }

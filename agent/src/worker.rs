@@ -25,6 +25,7 @@ use crate::{
     kernel::{self, Linux},
     kubernetes,
     ledger::Books,
+    metrics::Metrics,
     probes::{Conditions, Listener, Pages, ProbesError},
     pulse::Pulse,
     remote::{Remote, RemoteError},
@@ -94,7 +95,11 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
     let protected = Protected::new(&options.kubelet_root, journal.directory(), socket);
     let resolver = Resolver::new(options.kubelet_root.clone(), protected);
     let books = Books::new(journal.clone(), control.clone(), pulse.clone());
-    let holds = Holds::new(resolver, Freezes::new(Arc::new(Linux), Arc::new(books)));
+    let metrics = Metrics::new();
+    let freezes = Freezes::new(Arc::new(Linux), Arc::new(books), metrics.clone());
+    let holds = Holds::new(resolver, freezes);
+    let all = holds.clone();
+    metrics.count_overdue(move || all.overdue());
     let service = Service {
         node: options.node_name.clone(),
         holds: holds.clone(),
@@ -113,7 +118,8 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
         Some(remote) => {
             let written = remote.announced();
             conditions.1.require("Lease", move || written.check());
-            let (remote, lease) = remote.serve(service, end.begun.clone(), closed.clone());
+            let (remote, lease) =
+                remote.serve(service, metrics.clone(), end.begun.clone(), closed.clone());
             announced = Some(lease);
             tokio::spawn(async { try_join(local, remote).await.map(drop) })
         }
@@ -122,7 +128,12 @@ async fn serve(options: &ServeOptions, control: Arc<Control>) -> Result<(), Work
         let listener = Listener::open(options.probes).await?;
         tracing::info!(listen = %listener.address, "probes are answered");
         let (alive, ready) = (Arc::new(conditions.0), Arc::new(conditions.1));
-        tokio::spawn(listener.serve(Arc::new(Pages { alive, ready })));
+        let pages = Pages {
+            alive,
+            ready,
+            metrics,
+        };
+        tokio::spawn(listener.serve(Arc::new(pages)));
     }
     if let Err(error) = control.send(&Message::Ready, None) {
         return Err(WorkerError::Start("supervisor", error));

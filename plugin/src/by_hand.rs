@@ -6,9 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Parser;
 use thiserror::Error;
+use tokio::runtime;
 
-use crate::install::{InstallError, PROGRAM, install};
+use crate::{
+    doctor::{self, Diagnosis, InputError},
+    install::{InstallError, PROGRAM, install},
+};
 
 /// This process' own program, also after its file was replaced.
 const SELF: &str = "/proc/self/exe";
@@ -24,13 +29,27 @@ pub enum Command {
     Version,
     /// `install DIR`.
     Install(PathBuf),
+    /// `doctor`.
+    Doctor(doctor::Options),
+}
+
+/// Checks whether a backup would find all that it needs, where Velero runs: a line for each thing, with what to do.
+///
+/// Exit codes: 0 nothing is wrong, 2 wrong usage, 4 something is wrong.
+#[derive(Debug, Parser)]
+#[command(bin_name = "velero-plugin-stillpoint doctor", verbatim_doc_comment)]
+struct Doctor {
+    #[command(flatten)]
+    options: doctor::Options,
 }
 
 /// What a person asked for cannot be done.
 #[derive(Debug, Error)]
 pub enum ByHandError {
     /// Not understood.
-    #[error("{PROGRAM} does not know {0:?}; it takes `install DIR`, `--version` or `--help`")]
+    #[error(
+        "{PROGRAM} does not know {0:?}; it takes `install DIR`, `doctor`, `--version` or `--help`"
+    )]
     Unknown(OsString),
     /// No directory.
     #[error(
@@ -40,6 +59,12 @@ pub enum ByHandError {
     /// Not installed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// Options that are not understood, or the help that was asked for.
+    #[error("{}", .0.to_string().trim_end())]
+    Options(#[from] clap::Error),
+    /// No location to check.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// Nobody reads.
     #[error("cannot write to stdout")]
     Output(#[from] io::Error),
@@ -52,6 +77,8 @@ pub enum Outcome {
     Done,
     /// It is no program to be run like that.
     Explained,
+    /// The doctor found something wrong.
+    Wrong,
 }
 
 impl Command {
@@ -68,6 +95,11 @@ impl Command {
                 Ok(Self::Install(PathBuf::from(directory)))
             }
             (Some("install"), _) => Err(ByHandError::Directory),
+            (Some("doctor"), options) => {
+                let name = OsString::from("doctor");
+                let parsed = Doctor::try_parse_from([&name].into_iter().chain(options))?;
+                Ok(Self::Doctor(parsed.options))
+            }
             (Some("--version" | "-V"), []) => Ok(Self::Version),
             (Some("--help" | "-h" | "help"), []) => Ok(Self::Help),
             _ => Err(ByHandError::Unknown(arguments.join(OsStr::new(" ")))),
@@ -90,6 +122,18 @@ impl Command {
                 let target = install(Path::new(SELF), &directory)?;
                 writeln!(out, "installed {}", target.display())?;
             }
+            Self::Doctor(options) => {
+                let runtime = runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .enable_all()
+                    .build()?;
+                let Diagnosis { text, good } = runtime.block_on(doctor::run(&options))?;
+                runtime.shutdown_background();
+                write!(out, "{text}")?;
+                if !good {
+                    return Ok(Outcome::Wrong);
+                }
+            }
         }
         Ok(Outcome::Done)
     }
@@ -109,6 +153,8 @@ To install it, add its image to Velero, whose init container runs `install`:
 or copy this program into the directory that Velero reads plugins from:
 
     {PROGRAM} install DIR     copies itself to DIR/{PROGRAM}, atomically
+    {PROGRAM} doctor --config FILE
+                              whether a backup with that location would find all that it needs; --help
     {PROGRAM} --version
     {PROGRAM} --help
 
@@ -133,6 +179,15 @@ mod tests {
                 &["install", "/target"],
                 Some(Command::Install("/target".into())),
             ),
+            (
+                &["doctor", "--config", "freeze=auto", "--json"],
+                Some(Command::Doctor(doctor::Options {
+                    config: vec!["freeze=auto".to_owned()],
+                    json: true,
+                    ..doctor::Options::default()
+                })),
+            ),
+            (&["doctor", "--verbose"], None),
             (&["install"], None),
             (&["install", ""], None),
             (&["install", "a", "b"], None),

@@ -5,6 +5,7 @@ pub mod azure;
 pub mod backup_location;
 pub mod by_hand;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod gate;
 pub mod goplugin;

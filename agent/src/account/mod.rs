@@ -75,6 +75,34 @@ pub(crate) enum Refusal {
     Unreachable(String),
 }
 
+impl Refusal {
+    /// All that [`name`](Self::name) may say.
+    pub(crate) const NAMES: [&str; 8] = [
+        "no_token",
+        "unreadable",
+        "account",
+        "rejected",
+        "audience",
+        "foreign",
+        "too_many",
+        "unreachable",
+    ];
+
+    /// As metrics name it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::Unreadable(_) => "unreadable",
+            Self::Account(_) => "account",
+            Self::Rejected(_) => "rejected",
+            Self::Audience(_) => "audience",
+            Self::Foreign(_) => "foreign",
+            Self::TooMany(_) => "too_many",
+            Self::Unreachable(_) => "unreachable",
+        }
+    }
+}
+
 /// Decides whose calls are answered.
 pub(crate) struct Accounts {
     reviewer: Arc<dyn Reviewer>,

@@ -12,18 +12,21 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::tcp::Remote;
-use crate::account::Accounts;
+use crate::{account::Accounts, metrics::Metrics};
 
 /// Asks every call for its token.
 #[derive(Clone)]
-pub(crate) struct Admission(pub(crate) Arc<Accounts>);
+pub(crate) struct Admission {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) metrics: Metrics,
+}
 
 impl<S> Layer<S> for Admission {
     type Service = Admitted<S>;
 
     fn layer(&self, inner: S) -> Admitted<S> {
         Admitted {
-            accounts: self.0.clone(),
+            admission: self.clone(),
             inner,
         }
     }
@@ -32,7 +35,7 @@ impl<S> Layer<S> for Admission {
 /// The service behind it.
 #[derive(Clone)]
 pub(crate) struct Admitted<S> {
-    accounts: Arc<Accounts>,
+    admission: Admission,
     inner: S,
 }
 
@@ -56,7 +59,7 @@ where
         let waiting = self.inner.clone();
         // The one that was made ready.
         let mut inner = std::mem::replace(&mut self.inner, waiting);
-        let accounts = self.accounts.clone();
+        let Admission { accounts, metrics } = self.admission.clone();
         Box::pin(async move {
             // Taken out, so that nothing behind this can log it.
             let authorization = request.headers_mut().remove(AUTHORIZATION);
@@ -69,7 +72,10 @@ where
                     request.extensions_mut().insert(account);
                     inner.call(request).await
                 }
-                Err(refusal) => Ok(Status::from(refusal).into_http()),
+                Err(refusal) => {
+                    metrics.refused_caller(&refusal);
+                    Ok(Status::from(refusal).into_http())
+                }
             }
         })
     }

@@ -20,7 +20,10 @@ use tonic::{
 
 use self::admission::Admission;
 pub(crate) use self::tcp::{TcpDoor, TcpError};
-use crate::account::{Account, Accounts};
+use crate::{
+    account::{Account, Accounts},
+    metrics::Metrics,
+};
 
 /// Whoever vanishes without a word is noticed within the sum of both, and what it held is thawed.
 const PING: Duration = Duration::from_secs(2);
@@ -40,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) async fn serve<S: Agent>(
     door: TcpDoor,
     accounts: Arc<Accounts>,
+    metrics: Metrics,
     service: AgentServer<S>,
     closed: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -51,7 +55,7 @@ pub(crate) async fn serve<S: Agent>(
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .timeout(PATIENCE)
-        .layer(Admission(accounts))
+        .layer(Admission { accounts, metrics })
         .add_service(service)
         .serve_with_incoming_shutdown(door.connections(), closed)
         .await

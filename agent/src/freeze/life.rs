@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Freeze, Progress, Shared, Slot, Span, frost::Frost};
-use crate::error::HoldError;
+use crate::{error::HoldError, metrics::Broken};
 
 /// After FITHAW failed. The supervisor tries on its own, too.
 const RETRY: Duration = Duration::from_secs(1);
@@ -35,6 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>, freeze: Arc<Freeze>) {
         }
     };
     let span = frost.span;
+    shared.metrics.frozen();
     freeze.progress.send_replace(Progress::Frozen(span));
     tracing::info!(
         hold = freeze.hold,
@@ -86,10 +87,14 @@ async fn thaw(shared: &Arc<Shared>, freeze: &Arc<Freeze>, frost: Frost, end: End
         });
         let Ok((frozen, result, at)) = thawed.await else {
             // Frost's own drop has thawed on the way out of the panic.
+            shared.metrics.thawed();
             break;
         };
+        if matches!(result, Ok(()) | Err(Errno::INVAL)) {
+            shared.metrics.thawed();
+        }
         if first {
-            report(freeze, span, end, result, at);
+            report(shared, freeze, span, end, result, at);
             first = false;
         }
         if let Err(error) = result
@@ -107,23 +112,31 @@ async fn thaw(shared: &Arc<Shared>, freeze: &Arc<Freeze>, frost: Frost, end: End
     clear(shared, freeze, rest);
 }
 
-fn report(freeze: &Freeze, span: Span, end: End, result: Result<(), Errno>, at: Instant) {
+fn report(
+    shared: &Shared,
+    freeze: &Freeze,
+    span: Span,
+    end: End,
+    result: Result<(), Errno>,
+    at: Instant,
+) {
     let frozen_for = at - span.started;
-    let lost = match (end, result) {
+    let broken = match (end, result) {
         // The supervisor thaws what is over its limit, should this process be late.
-        (End::LimitPassed, Ok(()) | Err(Errno::INVAL)) => {
-            Some(format!("the limit of {:?} passed", freeze.limit))
-        }
-        (_, Err(Errno::INVAL)) if at >= span.deadline => {
-            Some(format!("the limit of {:?} passed", freeze.limit))
-        }
-        (_, Err(Errno::INVAL)) => {
-            Some("thawed by someone else before the hold was let go".to_owned())
-        }
-        (End::Stopping, _) => Some("the agent is stopping".to_owned()),
-        (End::Released | End::LimitPassed, Err(errno)) => Some(format!("FITHAW: {errno}")),
+        (End::LimitPassed, Ok(()) | Err(Errno::INVAL)) => Some(Broken::LimitPassed),
+        (_, Err(Errno::INVAL)) if at >= span.deadline => Some(Broken::LimitPassed),
+        (_, Err(Errno::INVAL)) => Some(Broken::ForeignThaw),
+        (End::Stopping, _) => Some(Broken::Stopping),
+        (End::Released | End::LimitPassed, Err(_)) => Some(Broken::ThawFailed),
         (End::Released, Ok(())) => None,
     };
+    shared.metrics.ended(span.took, frozen_for, broken);
+    let lost = broken.map(|broken| match (broken, result) {
+        (Broken::LimitPassed, _) => format!("the limit of {:?} passed", freeze.limit),
+        (Broken::ForeignThaw, _) => "thawed by someone else before the hold was let go".to_owned(),
+        (Broken::Stopping, _) | (Broken::ThawFailed, Ok(())) => "the agent is stopping".to_owned(),
+        (Broken::ThawFailed, Err(errno)) => format!("FITHAW: {errno}"),
+    });
     let frozen_ms = millis(frozen_for);
     let (hold, volume, device) = (
         &freeze.hold,

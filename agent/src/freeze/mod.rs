@@ -36,7 +36,9 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::lease::{Lease, Outcome};
-use crate::{error::HoldError, kernel::Kernel, mountinfo::Device, volume::Target};
+use crate::{
+    error::HoldError, kernel::Kernel, metrics::Metrics, mountinfo::Device, volume::Target,
+};
 
 /// Where freezes are written down so that others can undo them.
 pub(crate) trait Ledger: Send + Sync + 'static {
@@ -60,6 +62,7 @@ pub(crate) struct Freezes(Arc<Shared>);
 struct Shared {
     kernel: Arc<dyn Kernel>,
     ledger: Arc<dyn Ledger>,
+    metrics: Metrics,
     slots: Mutex<HashMap<Device, Slot>>,
     /// New holds are refused.
     closed: CancellationToken,
@@ -123,10 +126,11 @@ enum Joined {
 }
 
 impl Freezes {
-    pub(crate) fn new(kernel: Arc<dyn Kernel>, ledger: Arc<dyn Ledger>) -> Self {
+    pub(crate) fn new(kernel: Arc<dyn Kernel>, ledger: Arc<dyn Ledger>, metrics: Metrics) -> Self {
         Self(Arc::new(Shared {
             kernel,
             ledger,
+            metrics,
             slots: Mutex::default(),
             closed: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -187,6 +191,10 @@ impl Freezes {
         let lease = Lease::new(&self.0, &freeze, limit);
         self.0.tasks.spawn(life::run(self.0.clone(), freeze));
         Ok(Joined::Lease(lease))
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Whether this agent has the filesystem frozen.

@@ -38,7 +38,11 @@ impl World {
     }
 
     fn freezes(&self) -> Freezes {
-        Freezes::new(Arc::new(self.clone()), Arc::new(self.clone()))
+        Freezes::new(
+            Arc::new(self.clone()),
+            Arc::new(self.clone()),
+            Metrics::new(),
+        )
     }
 }
 

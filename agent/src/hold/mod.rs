@@ -72,6 +72,7 @@ impl Holds {
         place
             .map(Place)
             .map_err(|_| HoldError::TooMany { most: MOST_HOLDS })
+            .inspect_err(|error| self.freezes.metrics().refused(error))
     }
 
     /// Freezes the filesystems of all volumes of `request`, at once; those that can be.
@@ -89,6 +90,7 @@ impl Holds {
         let leases = join_all(leases).await;
         for (volume, lease) in request.volumes.iter().zip(&leases) {
             if let Err(error) = lease {
+                self.freezes.metrics().refused(error);
                 tracing::info!(hold = request.id, volume, reason = %error, "not frozen");
             }
         }
@@ -105,8 +107,13 @@ impl Holds {
     ) -> Result<Hold, HoldError> {
         check_limit("ttl", limit)?;
         let place = self.place()?;
-        let target = self.resolve_path(path).await?;
-        let lease = self.freezes.acquire(&target, &id, limit).await?;
+        let frozen = async {
+            let target = self.resolve_path(path).await?;
+            let lease = self.freezes.acquire(&target, &id, limit).await?;
+            Ok((target, lease))
+        };
+        let frozen = frozen.await;
+        let (target, lease) = frozen.inspect_err(|error| self.freezes.metrics().refused(error))?;
         let request = Request {
             id,
             volumes: vec![target.volume],
@@ -235,6 +242,11 @@ impl Holds {
             (listed, frozen)
         };
         Ok(listed.into_iter().map(state).collect())
+    }
+
+    /// How many filesystems are frozen past their deadline.
+    pub(crate) fn overdue(&self) -> usize {
+        self.freezes.late(GRACE).len()
     }
 
     /// An error names the filesystems whose thaw is overdue.

@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::described;
+use crate::metrics::Metrics;
 
 /// Of every object of the agents, and the field manager of what they write.
 const NAME: &str = "stillpoint-agent";
@@ -78,6 +79,7 @@ impl Announcement {
         self,
         client: Client,
         namespace: String,
+        metrics: Metrics,
         announced: Announced,
         stop: CancellationToken,
     ) {
@@ -88,6 +90,7 @@ impl Announcement {
             name: format!("{NAME}-{}", self.node),
             acquired: Timestamp::now(),
             announcement: self,
+            metrics,
             announced,
             owner: Owner::Unknown,
             version: None,
@@ -115,6 +118,7 @@ struct Keeper {
     name: String,
     acquired: Timestamp,
     announcement: Announcement,
+    metrics: Metrics,
     announced: Announced,
     owner: Owner,
     /// Of the Lease as it was last written here.
@@ -128,6 +132,7 @@ impl Keeper {
         loop {
             match timeout(PATIENCE, self.renew()).await {
                 Ok(Ok(())) => {
+                    self.metrics.lease_renewed();
                     if told != Some(String::new()) {
                         tracing::info!(
                             lease = format!("{namespace}/{}", self.name),

@@ -92,7 +92,7 @@ async fn outside(path: &Path) -> Result<Config, KubernetesError> {
 }
 
 /// An error with what is behind it, on one line.
-fn described(error: &kube::Error) -> String {
+pub(crate) fn described(error: &kube::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

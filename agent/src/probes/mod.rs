@@ -1,5 +1,5 @@
 //! What the kubelet asks over plain HTTP: whether thaw deadlines are being kept (`/healthz`), and whether a hold would be
-//! accepted now (`/readyz`).
+//! accepted now (`/readyz`). Prometheus reads `/metrics` there.
 //!
 //! The conditions are looked at on a blocking thread, as a thaw is done on one: if there is none left, that is said too.
 
@@ -13,6 +13,7 @@ use http_body_util::Full;
 use tokio::{task::spawn_blocking, time::timeout};
 
 pub(crate) use self::listener::{Listener, ProbesError};
+use crate::metrics::{self, Metrics};
 
 /// For all conditions together; the kubelet waits for a second by default.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -54,6 +55,7 @@ pub(crate) struct Pages {
     pub(crate) alive: Arc<Conditions>,
     /// Readiness, besides liveness.
     pub(crate) ready: Arc<Conditions>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Pages {
@@ -64,9 +66,10 @@ impl Pages {
         match path {
             "/healthz" => probe(&[&self.alive]).await,
             "/readyz" => probe(&[&self.alive, &self.ready]).await,
+            "/metrics" => page(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text()),
             _ => said(
                 StatusCode::NOT_FOUND,
-                "not found: expected /healthz or /readyz",
+                "not found: expected /healthz, /readyz or /metrics",
             ),
         }
     }
@@ -124,6 +127,7 @@ mod tests {
         let mut pages = Pages {
             alive: Arc::new(alive),
             ready: Arc::new(ready),
+            metrics: Metrics::new(),
         };
         let late = "thaws: 7:1 is late\n".to_owned();
         assert_eq!(asked(&pages, "/healthz").await, (503, late.clone()));
@@ -139,6 +143,7 @@ mod tests {
         assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
+    // On the real clock: a paused one does not advance by itself while a blocking thread is at work.
     #[tokio::test]
     async fn a_condition_that_hangs_does_not_hold() {
         let mut alive = Conditions::default();
@@ -151,6 +156,7 @@ mod tests {
         let pages = Pages {
             alive: Arc::new(alive),
             ready: Arc::default(),
+            metrics: Metrics::new(),
         };
         let (status, sentence) = asked(&pages, "/healthz").await;
         assert_eq!(status, 503, "{sentence}");

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -137,4 +138,35 @@ impl Drop for Unmount<'_> {
             .arg(self.0.journal())
             .status();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_node_froze_and_refused_is_counted() {
+    let Some(node) = started(&[Kind::Ext4], None) else {
+        return;
+    };
+    let address = address(&node);
+    let counted = |line: &str| {
+        let (status, text) = get(address, "/metrics").unwrap();
+        assert_eq!(status, 200);
+        let seen = text
+            .lines()
+            .any(|seen| seen == format!("stillpoint_agent_{line}"));
+        assert!(seen, "{line}: {text}");
+    };
+    counted("freezes_total 0");
+    counted(r#"refusals_total{reason="foreign"} 0"#);
+    let run = |command: &str, path: &Path| {
+        node.command(command).arg(path).output().unwrap();
+    };
+    let path = node.volumes[0].path();
+    run("freeze", path);
+    counted("frozen_filesystems 1");
+    run("thaw", path);
+    counted("frozen_filesystems 0");
+    counted("freezes_total 1");
+    counted("frozen_seconds_count 1");
+    counted(r#"broken_freezes_total{reason="limit_passed"} 0"#);
+    run("freeze", Path::new("/"));
+    counted(r#"refusals_total{reason="protected"} 1"#);
 }

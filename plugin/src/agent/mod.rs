@@ -4,6 +4,7 @@ mod call;
 mod directory;
 mod hold;
 mod joint;
+mod look;
 mod nodes;
 mod pin;
 mod reach;
@@ -11,6 +12,7 @@ mod tcp;
 mod unix;
 
 pub use directory::{AgentAddress, Directory, Nodes, Token};
+pub use look::AgentView;
 pub use nodes::{Mounted, NodeAgents};
 pub use reach::{Reach, Stream};
 pub use unix::UnixAgent;

@@ -76,7 +76,7 @@ impl NodeAgents {
     }
 
     /// The agent of a node, seen to let us in.
-    async fn ready(&self, node: &str) -> Result<Ready, String> {
+    pub(super) async fn ready(&self, node: &str) -> Result<Ready, String> {
         let token = self.directory.token().await?;
         let mut failed: Option<(Arc<TcpAgent>, String)> = None;
         for anew in [false, true] {

@@ -26,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// An agent behind a unix socket.
 pub struct UnixAgent {
     socket: String,
-    client: AgentClient<Channel>,
+    pub(super) client: AgentClient<Channel>,
 }
 
 impl UnixAgent {

@@ -6,6 +6,7 @@
 //!   disk_map, snapshot_map     Azure's JSON       operation   what Azure carries out later
 //!                                                 watch, poller, pace   the end of a cut
 //!   catalogue                  what there is
+//!   rights                     what it may do
 //!   failure, answer, hint      what went wrong    bucket, budget        request limits
 //!   login_hint, connect_error                     wire, transport       HTTPS, the token put in
 //!
@@ -33,6 +34,7 @@ mod operation;
 mod pace;
 mod poller;
 mod retry;
+mod rights;
 mod snapshot_map;
 mod snapshots;
 mod storage_account;
@@ -54,6 +56,8 @@ pub use self::{
     cloud::Cloud,
     connect_error::ConnectError,
     environment::{Environment, Settings},
+    rights::Trial,
+    variables::VARIABLES,
 };
 use self::{
     core::Core,

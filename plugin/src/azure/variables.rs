@@ -22,6 +22,24 @@ pub(super) const STORAGE_KEY: &str = "AZURE_STORAGE_KEY";
 pub(super) const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const CREDENTIALS_FILE: &str = "AZURE_CREDENTIALS_FILE";
 
+/// All of them.
+pub const VARIABLES: [&str; 14] = [
+    SUBSCRIPTION_ID,
+    RESOURCE_GROUP,
+    CLOUD_NAME,
+    TENANT_ID,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    CLIENT_CERTIFICATE,
+    CLIENT_CERTIFICATE_PATH,
+    CLIENT_CERTIFICATE_PASSWORD,
+    SEND_CERTIFICATE_CHAIN,
+    USERNAME,
+    STORAGE_KEY,
+    FEDERATED_TOKEN_FILE,
+    CREDENTIALS_FILE,
+];
+
 /// Reads a variable of the process.
 pub(super) type ProcessVariable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -140,23 +158,12 @@ impl Variables {
 }
 
 fn snapshot_of(process: ProcessVariable<'_>) -> BTreeMap<&'static str, String> {
-    [
-        SUBSCRIPTION_ID,
-        RESOURCE_GROUP,
-        CLOUD_NAME,
-        TENANT_ID,
-        CLIENT_ID,
-        CLIENT_SECRET,
-        CLIENT_CERTIFICATE,
-        CLIENT_CERTIFICATE_PATH,
-        CLIENT_CERTIFICATE_PASSWORD,
-        SEND_CERTIFICATE_CHAIN,
-        USERNAME,
-        FEDERATED_TOKEN_FILE,
-    ]
-    .into_iter()
-    .filter_map(|name| Some((name, process(name)?)))
-    .collect()
+    // An account key is asked for by its name alone.
+    let identity = |name: &&str| ![STORAGE_KEY, CREDENTIALS_FILE].contains(name);
+    let names = VARIABLES.into_iter().filter(identity);
+    names
+        .filter_map(|name| Some((name, process(name)?)))
+        .collect()
 }
 
 /// The file's variables, or the number of the first line that is none. Its text is not repeated: it may be

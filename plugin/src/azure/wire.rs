@@ -229,7 +229,7 @@ fn plain_headers(headers: &Headers) -> HeaderMap {
 
 fn kept_headers(headers: &HeaderMap) -> Headers {
     let mut kept = Headers::new();
-    for name in ["azure-asyncoperation", "location", "retry-after"] {
+    for name in ["azure-asyncoperation", "date", "location", "retry-after"] {
         if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
             kept.insert(
                 HeaderName::from_static(name),

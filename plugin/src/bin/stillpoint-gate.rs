@@ -82,7 +82,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     );
     let webhook = Webhook::connect(gate.kubeconfig.as_deref(), &door).await;
     let webhook = webhook.map_err(|reason| anyhow!(reason))?;
+    let metrics = held.metrics().clone();
     let door = Door::open(&door, Arc::new(webhook)).await?;
+    let door = door.with_metrics(move || metrics.text());
     door.readiness()
         .require("contents", move || snapshots.ready());
     tracing::info!(address = %door.address(), probes = %door.probes_address(), "listening");

@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, io, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use stillpoint_plugin::{
     backup_location::AzureStores,
-    by_hand::{Command, Outcome},
+    by_hand::{ByHandError, Command, Outcome},
     goplugin::{self, Environment, Parent, ServeError},
     kubernetes::Kubernetes,
     log,
@@ -17,6 +17,8 @@ use stillpoint_plugin::{
 const NOT_FOR_PEOPLE: u8 = 1;
 const FAILED: u8 = 2;
 const VERSIONS_UNMET: u8 = 3;
+/// The doctor found something wrong.
+const WRONG: u8 = 4;
 
 fn main() -> ExitCode {
     // Before all else: from here on its death is seen.
@@ -39,6 +41,9 @@ fn by_hand(arguments: &[OsString]) -> ExitCode {
     match Command::parse(arguments).and_then(|command| command.run(io::stdout())) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Explained) => ExitCode::from(NOT_FOR_PEOPLE),
+        Ok(Outcome::Wrong) => ExitCode::from(WRONG),
+        // Knows by itself whether it is help, and where that belongs.
+        Err(ByHandError::Options(error)) => error.exit(),
         Err(error) => fail(&error.into()),
     }
 }

@@ -33,30 +33,31 @@ pub struct BackupSettings {
     pub ca_cert: Option<String>,
 }
 
-const KEYS: [&str; 13] = [
-    "storageAccount",
-    "storageAccountURI",
-    "storageAccountKeyEnvVar",
-    "resourceGroup",
-    "subscriptionId",
-    "blockSizeInBytes",
-    "useAAD",
-    "activeDirectoryAuthorityURI",
-    "resourceManagerEndpoint",
-    "credentialsFile",
-    "caCert",
-    // Velero names them in every call.
-    "bucket",
-    "prefix",
-];
-
 impl BackupSettings {
+    /// All keys.
+    pub const KEYS: [&str; 13] = [
+        "storageAccount",
+        "storageAccountURI",
+        "storageAccountKeyEnvVar",
+        "resourceGroup",
+        "subscriptionId",
+        "blockSizeInBytes",
+        "useAAD",
+        "activeDirectoryAuthorityURI",
+        "resourceManagerEndpoint",
+        "credentialsFile",
+        "caCert",
+        // Velero names them in every call.
+        "bucket",
+        "prefix",
+    ];
+
     /// The settings that the config map of a BackupStorageLocation gives.
     ///
     /// # Errors
     /// The first key, in alphabetical order, that nobody reads; else the first value that is not allowed.
     pub fn parse(config: &HashMap<String, String>) -> Result<Self, ConfigError> {
-        let keys = Keys::of("BackupStorageLocation", config, &KEYS)?;
+        let keys = Keys::of("BackupStorageLocation", config, &Self::KEYS)?;
         Ok(Self {
             account: keys.required("storageAccount", value::storage_account)?,
             account_uri: keys.read("storageAccountURI", value::blob_endpoint)?,

@@ -95,38 +95,39 @@ pub struct Settings {
     pub agent: AgentChoice,
 }
 
-const KEYS: [&str; 19] = [
-    "resourceGroup",
-    "subscriptionId",
-    "apiTimeout",
-    "incremental",
-    "tags",
-    "activeDirectoryAuthorityURI",
-    "credentialsFile",
-    "resourceManagerEndpoint",
-    "caCert",
-    "freeze",
-    "freezeTimeout",
-    "zoneMapping",
-    "skuMapping",
-    "targetResourceGroup",
-    "targetSubscriptionId",
-    "copyTimeout",
-    "convertToCSI",
-    "agent",
-    "agentServiceAccount",
-];
-
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Settings {
+    /// All keys.
+    pub const KEYS: [&str; 19] = [
+        "resourceGroup",
+        "subscriptionId",
+        "apiTimeout",
+        "incremental",
+        "tags",
+        "activeDirectoryAuthorityURI",
+        "credentialsFile",
+        "resourceManagerEndpoint",
+        "caCert",
+        "freeze",
+        "freezeTimeout",
+        "zoneMapping",
+        "skuMapping",
+        "targetResourceGroup",
+        "targetSubscriptionId",
+        "copyTimeout",
+        "convertToCSI",
+        "agent",
+        "agentServiceAccount",
+    ];
+
     /// The settings that the config map of a VolumeSnapshotLocation gives.
     ///
     /// # Errors
     /// The first key, in alphabetical order, that nobody reads; else the first value that is not allowed.
     pub fn parse(config: &HashMap<String, String>) -> Result<Self, ConfigError> {
-        let keys = Keys::of("VolumeSnapshotLocation", config, &KEYS)?;
+        let keys = Keys::of("VolumeSnapshotLocation", config, &Self::KEYS)?;
         let subscription = keys.read("subscriptionId", value::subscription)?;
         let target_subscription = keys.read("targetSubscriptionId", value::subscription)?;
         let account = keys.read("agentServiceAccount", value::service_account)?;

@@ -247,7 +247,13 @@ impl Admission<'_> {
         standings: Vec<Standing>,
         source: Source,
     ) -> Decision {
+        let metrics = &self.site.metrics;
+        let counted = held.is_held().then(|| metrics.hold());
+        if counted.is_none() {
+            metrics.unheld();
+        }
         let keeper = Keeper {
+            counted,
             live: Live::new(self.site, &self.hold, &self.attempt.content),
             attempt: self.attempt.clone(),
             mode,

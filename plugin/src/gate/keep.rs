@@ -8,6 +8,7 @@ use super::{
     arm::Sight,
     attempt::Attempt,
     live::{CONFIRMED_WITHIN, Live},
+    metrics,
     ports::{Content, Verdict},
 };
 use crate::{
@@ -33,6 +34,8 @@ pub(super) enum Source {
 
 /// Keeps a hold, or what stands for one that could not be, to its end.
 pub(super) struct Keeper {
+    /// While something is held.
+    pub(super) counted: Option<metrics::Standing>,
     pub(super) live: Live,
     pub(super) attempt: Attempt,
     pub(super) mode: FreezeMode,
@@ -67,6 +70,7 @@ impl Keeper {
         if let Err(unconfirmed) = self.confirmed().await {
             self.held.release().await;
             if unconfirmed == Unconfirmed::NotStored {
+                self.live.site.metrics.unconfirmed();
                 self.live.site.limits.bar(&self.attempt.volumes);
                 tracing::warn!(
                     content,
@@ -78,8 +82,15 @@ impl Keeper {
         }
         let ending = self.ending().await;
         self.held.release().await;
+        let was_held = self.counted.take().is_some();
         let worth = self.worth(&ending).await;
         report(&self.attempt, &hold, self.mode, &worth);
+        if was_held {
+            self.live.site.metrics.frozen(worth.frozen);
+        }
+        if matches!(ending, Ending::Lost) {
+            self.live.site.metrics.lost();
+        }
         let verdict = Verdict {
             content: self.attempt.content.clone(),
             snapshot: self.attempt.snapshot.clone(),

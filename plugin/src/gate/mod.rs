@@ -21,6 +21,7 @@ pub mod door;
 mod keep;
 mod limits;
 mod live;
+mod metrics;
 mod options;
 mod orphans;
 pub mod ports;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-pub use self::{arm::Arm, options::Options, settings::Settings};
+pub use self::{arm::Arm, metrics::Metrics, options::Options, settings::Settings};
 use self::{
     limits::Limits,
     live::Holds,
@@ -60,6 +61,7 @@ struct Site {
     live: Holds,
     told: Told,
     kept: TaskTracker,
+    metrics: Metrics,
 }
 
 impl Gate {
@@ -81,7 +83,13 @@ impl Gate {
             live: Holds::default(),
             told: Told::default(),
             kept: TaskTracker::new(),
+            metrics: Metrics::new(),
         }))
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Waits until no hold is left, for when no request comes any more.
@@ -97,6 +105,7 @@ impl Site {
         if !self.cluster.tell(verdict).await {
             return;
         }
+        self.metrics.told(verdict);
         self.told.remember(verdict);
         if !verdict.taken {
             return;

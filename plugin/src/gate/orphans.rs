@@ -1,6 +1,7 @@
 //! Contents that say that a verdict is still to come although nobody is at it.
 //!
-//! Their gate did not live to tell: what admission wrote stands, crash, and is told as the end. Or it told, and was
+//! Their gate did not live to tell, or had let go before their hold was stored: what admission wrote stands, crash, and is
+//! told as the end. Or it told, and was
 //! overwritten: to set its mark csi-snapshotter replaces all annotations by those that it saw last
 //! (external-snapshotter, pkg/sidecar-controller: setAnnVolumeSnapshotBeingCreated), also when it looks again at a
 //! snapshot that has a handle and is not ready. Then it is told again.
@@ -13,7 +14,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Gate, ports::Verdict};
+use super::{Gate, live::CONFIRMED_WITHIN, ports::Verdict};
 use crate::model::{Consistency, Worth};
 
 const LOOK: Duration = Duration::from_secs(2);
@@ -86,7 +87,10 @@ impl Gate {
                     hold,
                     worth: Worth {
                         consistency: Consistency::Crash,
-                        reason: "the gate that held it ended before it could tell".to_owned(),
+                        reason: format!(
+                            "the gate that held it ended before it could tell, or let go since the API server did not \
+                             store the hold within {CONFIRMED_WITHIN:?}"
+                        ),
                         frozen: Duration::ZERO,
                     },
                     mode: None,

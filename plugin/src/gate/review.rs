@@ -17,7 +17,18 @@ use super::{
     annotations::{begun, set},
     attempt::Attempt,
     door::Reviewer,
+    metrics::Outcome,
 };
+
+impl Decision {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Pass => Outcome::Passed,
+            Self::Deny(_) => Outcome::Denied,
+            Self::Held(_) => Outcome::Answered,
+        }
+    }
+}
 
 #[async_trait]
 impl Reviewer for Gate {
@@ -27,16 +38,23 @@ impl Reviewer for Gate {
         within: Duration,
     ) -> AdmissionResponse {
         let until = Instant::now() + within;
+        let review = self.metrics().review();
         let response = AdmissionResponse::from(&request);
         let attempt = match Attempt::read(&request, Timestamp::now()) {
             Ok(Some(attempt)) => attempt,
-            Ok(None) => return response,
+            Ok(None) => {
+                review.came_to(Outcome::Passed);
+                return response;
+            }
             Err(reason) => {
                 tracing::warn!(content = request.name, reason, "nothing can be held for it");
+                review.came_to(Outcome::Passed);
                 return response;
             }
         };
-        match self.admit(attempt, until).await {
+        let decision = self.admit(attempt, until).await;
+        review.came_to(decision.outcome());
+        match decision {
             Decision::Pass => response,
             Decision::Deny(reason) => response.deny(reason),
             Decision::Held(hold) => {

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use super::patiently;
 use crate::agent::AgentAddress;
 
+/// Of their names; the rest is the node's.
+pub(super) const PREFIX: &str = "stillpoint-agent-";
 const ENDPOINT: &str = "stillpoint.io/endpoint";
 const FINGERPRINT: &str = "stillpoint.io/certificate-sha256";
 /// Clocks of nodes differ a little.
@@ -23,7 +25,7 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// The agents of a namespace.
 pub(super) struct Leases {
     api: Api<Lease>,
-    namespace: String,
+    pub(super) namespace: String,
     known: Mutex<HashMap<String, (Instant, AgentAddress)>>,
 }
 
@@ -46,7 +48,7 @@ impl Leases {
         {
             return Ok(address.clone());
         }
-        let name = format!("stillpoint-agent-{node}");
+        let name = format!("{PREFIX}{node}");
         let namespace = &self.namespace;
         let lease = match (patiently(self.api.get_opt(&name)).await, known) {
             (Ok(Some(lease)), _) => lease,

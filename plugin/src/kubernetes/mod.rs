@@ -14,6 +14,7 @@ mod by_hand;
 mod connect;
 mod follow;
 mod forward;
+mod inspect;
 mod lease;
 mod news;
 mod pod;
@@ -46,6 +47,8 @@ use crate::config::ServiceAccount;
 pub use by_hand::{ByHand, Claim, Scope, Site, Workload, WriteError};
 pub use connect::Access;
 pub use forward::PortForwards;
+pub use inspect::{Attached, Right};
+pub use news::EventReason;
 pub use snapshots::Snapshots;
 pub use view::View;
 pub use webhook::Webhook;
@@ -71,6 +74,8 @@ enum Way {
 /// A cluster that can be asked.
 struct Cluster {
     client: Client,
+    /// Velero's namespace.
+    home: String,
     volumes: Arc<Store<Volume>>,
     attachments: Arc<Store<Attachment>>,
     leases: Leases,
@@ -159,6 +164,7 @@ impl Cluster {
             namespace,
             default_namespace,
             backups: Backups::new(client.clone(), &home),
+            home,
             pods: Pods::new(client.clone()),
             client,
             volumes,
@@ -168,13 +174,18 @@ impl Cluster {
         })
     }
 
-    /// The tokens of that account, or of our own.
-    fn tokens(&self, account: Option<&ServiceAccount>) -> Arc<Tokens> {
+    /// That account, or our own.
+    fn account(&self, account: Option<&ServiceAccount>) -> ServiceAccount {
         let account = account.or(self.own_account.as_ref());
-        let account = account.cloned().unwrap_or_else(|| ServiceAccount {
+        account.cloned().unwrap_or_else(|| ServiceAccount {
             namespace: connect::NAMESPACE.to_owned(),
             name: connect::NAMESPACE.to_owned(),
-        });
+        })
+    }
+
+    /// The tokens of that account, or of our own.
+    fn tokens(&self, account: Option<&ServiceAccount>) -> Arc<Tokens> {
+        let account = self.account(account);
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Tokens::new(self.client.clone(), account.clone()));
         Arc::clone(tokens.entry(account.clone()).or_insert_with(new))

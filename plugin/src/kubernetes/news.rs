@@ -1,6 +1,6 @@
 //! Events, as `kubectl describe` shows them: core/v1, by the object's name and uid.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
@@ -21,6 +21,40 @@ const COMPONENT: &str = "stillpoint";
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Kubernetes' own limit, in bytes.
 const LONGEST: usize = 1024;
+
+/// Why an Event is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventReason {
+    /// A snapshot of a filesystem that stood still.
+    SnapshotFrozen,
+    /// A snapshot of a volume that was attached nowhere.
+    SnapshotUnmounted,
+    /// A snapshot as after a power cut.
+    SnapshotCrashConsistent,
+    /// No snapshot.
+    SnapshotFailed,
+}
+
+impl EventReason {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::SnapshotFrozen,
+        Self::SnapshotUnmounted,
+        Self::SnapshotCrashConsistent,
+        Self::SnapshotFailed,
+    ];
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SnapshotFrozen => "SnapshotFrozen",
+            Self::SnapshotUnmounted => "SnapshotUnmounted",
+            Self::SnapshotCrashConsistent => "SnapshotCrashConsistent",
+            Self::SnapshotFailed => "SnapshotFailed",
+        })
+    }
+}
 
 /// Records it on the PVC.
 pub(super) async fn tell(client: Client, claim: &Claim, news: &News) {
@@ -62,7 +96,7 @@ fn event(object: ObjectReference, news: &News) -> Event {
         },
         involved_object: object,
         type_: Some(kind.to_owned()),
-        reason: Some(reason.to_owned()),
+        reason: Some(reason.to_string()),
         message: Some(shortened(message)),
         source: Some(EventSource {
             component: Some(COMPONENT.to_owned()),
@@ -77,12 +111,12 @@ fn event(object: ObjectReference, news: &News) -> Event {
 }
 
 /// Type, reason and message.
-fn told(news: &News) -> (&'static str, &'static str, String) {
+fn told(news: &News) -> (&'static str, EventReason, String) {
     let (snapshot, worth, mode) = match news {
         News::NotTaken(reason) => {
             return (
                 "Warning",
-                "SnapshotFailed",
+                EventReason::SnapshotFailed,
                 format!("no snapshot: {reason}"),
             );
         }
@@ -100,22 +134,22 @@ fn told(news: &News) -> (&'static str, &'static str, String) {
     match (worth.consistency, mode) {
         (Consistency::Filesystem, _) => (
             "Normal",
-            "SnapshotFrozen",
+            EventReason::SnapshotFrozen,
             message("is filesystem-consistent"),
         ),
         (Consistency::Unmounted, _) => (
             "Normal",
-            "SnapshotUnmounted",
+            EventReason::SnapshotUnmounted,
             message("is of an unmounted volume"),
         ),
         (Consistency::Crash, FreezeMode::Off) => (
             "Normal",
-            "SnapshotCrashConsistent",
+            EventReason::SnapshotCrashConsistent,
             message("is crash-consistent as asked for"),
         ),
         (Consistency::Crash, FreezeMode::Auto | FreezeMode::Required) => (
             "Warning",
-            "SnapshotCrashConsistent",
+            EventReason::SnapshotCrashConsistent,
             message("is crash-consistent only"),
         ),
     }
@@ -184,7 +218,11 @@ mod tests {
             ),
         ] {
             let seen = told(&news);
-            assert_eq!((seen.0, seen.1), (kind, reason), "{news:?}");
+            assert_eq!(
+                (seen.0, seen.1.to_string().as_str()),
+                (kind, reason),
+                "{news:?}"
+            );
             assert!(seen.2.contains(message), "{}", seen.2);
         }
     }

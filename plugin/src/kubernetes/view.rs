@@ -20,8 +20,8 @@ use crate::{
 
 /// The cluster, asked as one account.
 pub struct View {
-    kubernetes: Arc<Kubernetes>,
-    account: Option<ServiceAccount>,
+    pub(super) kubernetes: Arc<Kubernetes>,
+    pub(super) account: Option<ServiceAccount>,
 }
 
 impl View {
@@ -42,7 +42,7 @@ impl View {
 
 impl Cluster {
     /// The PVs that are that volume, by name.
-    fn volumes(&self, id: &VolumeId) -> Vec<(String, Volume)> {
+    pub(super) fn volumes(&self, id: &VolumeId) -> Vec<(String, Volume)> {
         let is = |name: &str, volume: &Volume| {
             (volume.id == *id).then(|| (name.to_owned(), volume.clone()))
         };
@@ -61,7 +61,7 @@ impl Cluster {
         })
     }
 
-    fn nodes(&self, id: &VolumeId, volumes: &[(String, Volume)]) -> Vec<String> {
+    pub(super) fn nodes(&self, id: &VolumeId, volumes: &[(String, Volume)]) -> Vec<String> {
         let here = |_: &str, attachment: &Attachment| {
             let is = match &attachment.source {
                 Source::Volume(name) => volumes.iter().any(|(known, _)| known == name),

@@ -34,5 +34,5 @@ pub use cluster::Cluster;
 pub use companion::{Companion, CompanionOptions, Door};
 pub use objects::until;
 pub use part::{Part, Parts};
-pub use programs::{build, missing};
+pub use programs::{build, missing, promtool};
 pub use velero::{Velero, VeleroOptions, velero};

@@ -30,6 +30,11 @@ pub async fn build() -> Result<()> {
     Ok(())
 }
 
+/// The path of promtool, which checks and tries Prometheus' rules.
+pub async fn promtool() -> Result<PathBuf> {
+    path("promtool").await
+}
+
 /// The path of a program. Compiles it if it was not yet, which can take minutes.
 pub(crate) async fn path(name: &str) -> Result<PathBuf> {
     let build = concat!(env!("CARGO_MANIFEST_DIR"), "/build");

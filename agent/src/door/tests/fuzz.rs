@@ -243,7 +243,7 @@ fn whatever_is_sent_the_next_caller_is_answered() {
     let house = runtime.block_on(House::open());
     let good = house.token();
     let mut runner = TestRunner::new(Config {
-        cases: 256,
+        cases: 96,
         failure_persistence: None,
         ..Config::default()
     });

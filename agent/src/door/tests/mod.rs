@@ -61,7 +61,7 @@ impl House {
         let socket = directory.path().join("agent.sock");
         let protected = Protected::new(&kubelet, journal.directory(), &socket);
         let books = Books::new(journal.clone(), Arc::new(ours), Arc::new(Pulse::new()));
-        let freezes = Freezes::new(Arc::new(Linux), Arc::new(books));
+        let freezes = Freezes::new(Arc::new(Linux), Arc::new(books), Metrics::new());
         let holds = Holds::new(Resolver::new(kubelet, protected), freezes);
         let service = service(Service {
             node: "node-1".into(),
@@ -83,6 +83,7 @@ impl House {
             served: tokio::spawn(serve(
                 door,
                 Arc::new(accounts),
+                Metrics::new(),
                 service,
                 closed.clone().cancelled_owned(),
             )),

@@ -2,6 +2,7 @@
 
 #[path = "../../../src/door/tests/client.rs"]
 mod client;
+mod doctor;
 mod flood;
 mod lease;
 mod pod;

@@ -4,7 +4,7 @@
 //!   API server ──TLS──► listener ──► admit ──► Reviewer (the gate's core)
 //!                          ▲                      └─ dropped when the API server goes away
 //!   Secret, or files ──► certificate ──► caBundle
-//!   kubelet ──────────► probes ──► Readiness
+//!   kubelet, Prometheus ► probes ──► Readiness, metrics
 //! ```
 //!
 //! The listener knows no Kubernetes, the certificate's keeper no HTTP; `kubernetes::Webhook` is the one side of it.
@@ -65,6 +65,7 @@ pub struct Door {
     tls: Arc<Tls>,
     source: Source,
     readiness: Readiness,
+    metrics: Option<probes::Metrics>,
     pace: Pace,
 }
 
@@ -113,6 +114,7 @@ impl Door {
             tls,
             source,
             readiness,
+            metrics: None,
             pace: Pace::default(),
         })
     }
@@ -121,6 +123,13 @@ impl Door {
     #[must_use]
     pub fn paced(mut self, pace: Pace) -> Self {
         self.pace = pace;
+        self
+    }
+
+    /// With what `text` writes at `/metrics`, as OpenMetrics.
+    #[must_use]
+    pub fn with_metrics(mut self, text: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.metrics = Some(Box::new(text));
         self
     }
 
@@ -159,7 +168,10 @@ impl Door {
                 false => Ok(()),
             });
         let admission = Arc::new(Admission::new(reviewer));
-        let probing = Arc::new(Probes(self.readiness));
+        let probing = Arc::new(Probes {
+            readiness: self.readiness,
+            metrics: self.metrics,
+        });
         let pace = self.pace;
         let kept = async {
             match self.source {

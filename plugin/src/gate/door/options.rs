@@ -14,7 +14,7 @@ pub struct Options {
     /// Address and port for admission requests, HTTPS; port 8443 of every address if not given
     #[arg(long, env = "STILLPOINT_GATE_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// Address and port for /healthz and /readyz, plain HTTP; port 9464 of every address if not given
+    /// Address and port for /healthz, /readyz and /metrics, plain HTTP; port 9464 of every address if not given
     #[arg(long, env = "STILLPOINT_GATE_PROBES")]
     pub probes: Option<SocketAddr>,
     /// PEM file: only clients with a certificate signed by one of these may ask. An API server has one where its

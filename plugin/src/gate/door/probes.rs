@@ -1,13 +1,18 @@
-//! What the kubelet asks: whether the gate lives, and whether it can be asked.
+//! What the kubelet asks: whether the gate lives, and whether it can be asked. And what Prometheus reads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{
+    Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{crowd::Place, listener::Answers, refusal::said};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Holds = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -42,8 +47,14 @@ impl Readiness {
     }
 }
 
-/// Answers the kubelet.
-pub(super) struct Probes(pub(super) Readiness);
+/// Writes all metrics.
+pub(super) type Metrics = Box<dyn Fn() -> String + Send + Sync>;
+
+/// Answers the kubelet and Prometheus.
+pub(super) struct Probes {
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Option<Metrics>,
+}
 
 impl Answers for Probes {
     async fn answer(
@@ -57,13 +68,24 @@ impl Answers for Probes {
         }
         match request.uri().path() {
             "/healthz" => said(StatusCode::OK, "ok".to_owned()),
-            "/readyz" => match self.0.check() {
+            "/metrics" => match &self.metrics {
+                Some(metrics) => exposed(metrics()),
+                None => said(StatusCode::NOT_FOUND, "not found".to_owned()),
+            },
+            "/readyz" => match self.readiness.check() {
                 Ok(()) => said(StatusCode::OK, "ok".to_owned()),
                 Err(reasons) => said(StatusCode::SERVICE_UNAVAILABLE, reasons),
             },
             _ => said(StatusCode::NOT_FOUND, "not found".to_owned()),
         }
     }
+}
+
+fn exposed(metrics: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(metrics)));
+    let text = HeaderValue::from_static(OPEN_METRICS);
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
 }
 
 #[cfg(test)]

@@ -35,7 +35,6 @@ pub(crate) struct Scene {
     pub(crate) gate: Companion,
     pub(crate) world: World,
     volumes: Vec<Volume>,
-    nodes: Vec<String>,
     next: AtomicUsize,
     /// The gate's `--freeze-timeout`.
     limit: &'static str,
@@ -67,11 +66,7 @@ impl Scene {
         let gate = world.start_gate(&gate).await?;
         world.deploy(NAME, PODS, VOLUMES).await?;
         let pods = world.deployed(NAME, PODS, VOLUMES).await?;
-        let (mut volumes, mut nodes) = (Vec::new(), Vec::new());
-        for pod in pods {
-            nodes.extend(pod.volumes.iter().map(|_| pod.node.clone()));
-            volumes.extend(pod.volumes);
-        }
+        let volumes: Vec<_> = pods.into_iter().flat_map(|pod| pod.volumes).collect();
         let mut writers = Vec::new();
         for volume in &volumes {
             writers.push(Writer::files(&volume.path)?);
@@ -83,7 +78,6 @@ impl Scene {
             gate,
             world,
             volumes,
-            nodes,
             next: AtomicUsize::new(0),
         };
         scene.all_write().await?;
@@ -105,7 +99,7 @@ impl Scene {
 
     /// Where it is mounted.
     pub(crate) fn node(&self, number: usize) -> String {
-        self.nodes[number].clone()
+        self.volumes[number].node.clone()
     }
 
     pub(crate) fn writer(&self, number: usize) -> &Writer {

@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use stillpoint_cluster::until;
 use stillpoint_e2e::{
     World,
-    application::Volume,
-    application::writes,
+    application::{Volume, writes},
     csi::{Record, objects},
     in_tree,
     world::SOON,
@@ -116,7 +115,7 @@ async fn deploy(world: &World) -> Result<Vec<Before>> {
     let volume = Volume {
         claim: in_tree::NAME.into(),
         pv: in_tree::NAME.into(),
-        node: "node-1".into(),
+        node: NODES[0].into(),
         path: world.mounted(IN_TREE, in_tree::NAME).await?,
     };
     found.push((IN_TREE, volume));

@@ -186,7 +186,10 @@ fn version<'a>(route: &Route, call: &'a Call) -> Result<&'a str, Refusal> {
 
 fn dispatch(context: &mut Context<'_>, route: &Route) -> Result<Answer, Refusal> {
     let method = context.call.method.clone();
-    let acts = matches!(route.target, Target::ListKeys { .. });
+    let acts = matches!(
+        route.target,
+        Target::ListKeys { .. } | Target::Access { .. }
+    );
     let verb = match method {
         Method::POST if acts => "action",
         Method::GET if !acts => "read",
@@ -211,6 +214,18 @@ fn dispatch(context: &mut Context<'_>, route: &Route) -> Result<Answer, Refusal>
         Target::Skus => Ok(lists::skus(context)),
         Target::Operation { location, id } => operations::get(context, location, id),
         Target::List { group, kind } => lists::resources(context, group.as_deref(), *kind),
+        Target::Access { id } => match context.world.group(&id.subscription, &id.group) {
+            None => Err(Refusal::Group(id.group.clone())),
+            Some(_) => match id.kind {
+                Kind::Disk if context.world.disks.contains_key(&id.key()) => {
+                    Err(Refusal::NotSimulated("an export".to_owned()))
+                }
+                Kind::Snapshot if context.world.snapshots.contains_key(&id.key()) => {
+                    Err(Refusal::NotSimulated("an export".to_owned()))
+                }
+                _ => Err(disks::missing(id)),
+            },
+        },
         Target::Resource { id } | Target::ListKeys { id } => {
             let groups = context.world.group(&id.subscription, &id.group);
             groups.ok_or_else(|| Refusal::Group(id.group.clone()))?;

@@ -31,6 +31,10 @@ pub(crate) enum Target {
     ListKeys {
         id: ResourceId,
     },
+    /// `beginGetAccess` of a disk or snapshot, which nothing is exported through here.
+    Access {
+        id: ResourceId,
+    },
 }
 
 const COMPUTE: [&str; 23] = [
@@ -143,6 +147,19 @@ impl Route {
                 "resourcegroups",
                 _,
                 "providers",
+                "microsoft.compute",
+                kind @ ("disks" | "snapshots"),
+                _,
+                "begingetaccess",
+            ] => {
+                let kind = Kind::parse("microsoft.compute", kind)?;
+                let id = ResourceId::new(subscription, parts[3], kind, parts[7]);
+                Target::Access { id }
+            }
+            [
+                "resourcegroups",
+                _,
+                "providers",
                 "microsoft.storage",
                 "storageaccounts",
                 _,
@@ -163,7 +180,9 @@ impl Route {
     pub(crate) fn scope<'a>(&self, path: &'a str) -> &'a str {
         let path = path.trim_end_matches('/');
         match &self.target {
-            Target::ListKeys { .. } => path.rsplit_once('/').map_or(path, |(scope, _)| scope),
+            Target::ListKeys { .. } | Target::Access { .. } => {
+                path.rsplit_once('/').map_or(path, |(scope, _)| scope)
+            }
             Target::Subscriptions
             | Target::Subscription
             | Target::Groups
@@ -186,7 +205,10 @@ impl Route {
             }
             | Target::ListKeys { .. } => &STORAGE,
             Target::Resource { id } if id.kind == Kind::StorageAccount => &STORAGE,
-            Target::Operation { .. } | Target::List { .. } | Target::Resource { .. } => &COMPUTE,
+            Target::Operation { .. }
+            | Target::List { .. }
+            | Target::Resource { .. }
+            | Target::Access { .. } => &COMPUTE,
         }
     }
 
@@ -197,7 +219,9 @@ impl Route {
             Target::Skus => "skus",
             Target::Operation { .. } => "locations/DiskOperations",
             Target::List { kind, .. } => kind.name(),
-            Target::Resource { id } | Target::ListKeys { id } => id.kind.name(),
+            Target::Resource { id } | Target::ListKeys { id } | Target::Access { id } => {
+                id.kind.name()
+            }
         }
     }
 
@@ -212,6 +236,7 @@ impl Route {
             Target::List { kind, .. } => format!("{kind}/{verb}"),
             Target::Resource { id } => format!("{}/{verb}", id.kind),
             Target::ListKeys { id } => format!("{}/listKeys/{verb}", id.kind),
+            Target::Access { id } => format!("{}/beginGetAccess/{verb}", id.kind),
         }
     }
 }
@@ -248,7 +273,7 @@ mod tests {
             ("/elsewhere", false),
             (
                 "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d/beginGetAccess",
-                false,
+                true,
             ),
             (
                 "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a/regenerateKey",

@@ -61,7 +61,8 @@ fn exists(world: &World, scope: &str) -> bool {
         | Target::Skus
         | Target::Operation { .. }
         | Target::List { .. }
-        | Target::ListKeys { .. } => false,
+        | Target::ListKeys { .. }
+        | Target::Access { .. } => false,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
@@ -33,6 +34,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(1);
 const VOLUMES: usize = 2;
 /// A mount's watchdog is put off for so long at each round.
 const WATCHDOG: Duration = Duration::from_secs(180);
+const NAP: Duration = Duration::from_millis(5);
 
 /// Fields are dropped in their order.
 pub(super) struct Lane {
@@ -94,7 +96,7 @@ impl Lane {
             mode: "",
             link: None,
             clock,
-            noise: Noise::listen(),
+            noise: Noise::listen(rig.scratch())?,
             site,
             plugins_kubeconfig,
             rig,
@@ -254,38 +256,55 @@ async fn plugin(kubeconfig: Option<&PathBuf>, hosted: bool) -> Result<(Plugin, S
     Ok((plugin, snapshotter))
 }
 
-/// By how much the machine is late with whatever it does: others use it, too.
+/// By how much the machine is late with whatever it does, for others use it, too: with waking who sleeps, and with writing
+/// to disk, which a thaw of ext4 waits for.
 #[derive(Debug)]
 pub(super) struct Noise {
-    longest: Arc<AtomicU64>,
+    asleep: Arc<AtomicU64>,
+    writing: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Noise {
-    fn listen() -> Self {
+    fn listen(directory: &Path) -> Result<Self> {
         let noise = Self {
-            longest: Arc::default(),
+            asleep: Arc::default(),
+            writing: Arc::default(),
             stop: Arc::default(),
         };
-        let (longest, stop) = (noise.longest.clone(), noise.stop.clone());
+        noise.measure(&noise.asleep, || thread::sleep(NAP), NAP);
+        let file = fs::File::create(directory.join("noise"))?;
+        let write = move || {
+            let written = file.write_all_at(b"noise", 0);
+            let _ = written.and_then(|()| file.sync_data());
+            // Part of what is measured, so that the disk is not kept busy by it.
+            thread::sleep(NAP * 8);
+        };
+        noise.measure(&noise.writing, write, NAP * 8);
+        Ok(noise)
+    }
+
+    /// Does something again and again, and keeps how much longer than `usual` it took.
+    fn measure(&self, longest: &Arc<AtomicU64>, act: impl Fn() + Send + 'static, usual: Duration) {
+        let (longest, stop) = (longest.clone(), self.stop.clone());
         thread::spawn(move || {
-            let pause = Duration::from_millis(5);
             while !stop.load(Relaxed) {
                 let begun = Instant::now();
-                thread::sleep(pause);
-                let late = begun.elapsed().saturating_sub(pause).as_micros();
+                act();
+                let late = begun.elapsed().saturating_sub(usual).as_micros();
                 longest.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Relaxed);
             }
         });
-        noise
     }
 
     pub(super) fn forget(&self) {
-        self.longest.store(0, Relaxed);
+        self.asleep.store(0, Relaxed);
+        self.writing.store(0, Relaxed);
     }
 
     pub(super) fn longest(&self) -> Duration {
-        Duration::from_micros(self.longest.load(Relaxed))
+        let sum = self.asleep.load(Relaxed) + self.writing.load(Relaxed);
+        Duration::from_micros(sum)
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_seed_makes_the_same_round_and_all_faults_and_filesystems_come() {
-        let plans = |kubernetes| (0..4000).map(move |seed| Plan::of(seed, kubernetes, None));
+        let plans = |kubernetes| (0..1000).map(move |seed| Plan::of(seed, kubernetes, None));
         for (one, other) in plans(false).zip(plans(false)) {
             assert_eq!(one.to_string(), other.to_string());
             assert!((1..=3).contains(&one.kinds.len()));
@@ -158,7 +158,7 @@ mod tests {
         for fault in Fault::ALL {
             let rounds = [true, false].map(|kubernetes| {
                 let with = plans(kubernetes).filter(|plan| plan.has(fault)).count();
-                assert!(with == 0 || with > 100, "{fault}: {with}");
+                assert!(with == 0 || with > 15, "{fault}: {with}");
                 with
             });
             assert!(rounds.iter().any(|rounds| *rounds > 0), "{fault}");
@@ -168,7 +168,7 @@ mod tests {
                 plans(true)
                     .filter(|plan| plan.kinds.contains(&kind))
                     .count()
-                    > 1000
+                    > 250
             );
         }
     }

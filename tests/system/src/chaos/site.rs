@@ -80,7 +80,7 @@ impl Site {
         let leases: kube::Api<k8s_openapi::api::coordination::v1::Lease> =
             kube::Api::namespaced(self.cluster.client(), "velero");
         let lease = leases.get_opt(LEASE).await?;
-        Ok(lease.map(|lease| serde_json::to_value(lease)).transpose()?)
+        Ok(lease.map(serde_json::to_value).transpose()?)
     }
 
     /// Waits until the agent that was started last is announced.

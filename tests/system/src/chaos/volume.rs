@@ -22,6 +22,8 @@ const PACE: Duration = Duration::from_millis(10);
 const FILES: u64 = 8;
 /// Between two looks whether a write has come through.
 const LOOK: Duration = Duration::from_millis(5);
+/// For writers that are told to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The volume and its writers.
 #[derive(Debug)]
@@ -105,8 +107,12 @@ impl Written {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        // Not joined: on a frozen filesystem that could last.
         self.pace.stop.store(true, Relaxed);
+        // With its files open the volume cannot be unmounted; on a frozen one they stay so.
+        let begun = Instant::now();
+        while Arc::strong_count(&self.pace) > 1 && begun.elapsed() < ENDS_WITHIN {
+            thread::sleep(LOOK);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod doctor;
 mod found;
 mod refused;
 mod scene;

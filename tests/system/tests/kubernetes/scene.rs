@@ -24,7 +24,7 @@ pub(crate) struct Scene {
     pub(crate) volume: Volume,
     pub(crate) rig: Rig,
     pub(crate) cluster: Cluster,
-    kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
 }
 
 impl Scene {

@@ -6,6 +6,7 @@ mod fetch;
 mod fixture;
 
 mod authentication;
+mod doctor;
 mod download;
 mod errors;
 mod interrupted;

@@ -129,9 +129,9 @@ impl Drop for Container {
         let _ = self
             .podman(&["rm", "--force", "--time=5", &self.name])
             .output();
-        if std::thread::panicking() {
-            eprintln!("the container was {}", self.name);
-        }
+        // Podman mounts its storage onto itself.
+        let storage = self.path("storage/overlay");
+        let _ = Command::new("umount").arg("--lazy").arg(storage).output();
     }
 }
 

@@ -115,6 +115,7 @@ impl House {
             look: Duration::from_millis(20),
             ..Pace::default()
         });
+        let door = door.with_metrics(|| "asked 1\n# EOF\n".to_owned());
         let stub = Arc::new(Stub {
             begun: Semaphore::new(0),
             dropped: Semaphore::new(0),

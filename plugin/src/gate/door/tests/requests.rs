@@ -131,6 +131,10 @@ async fn probes_tell_what_does_not_hold() {
     );
     assert_eq!(house.probe("/healthz").await.0, 200);
     assert_eq!(house.probe("/admit").await.0, 404);
+    assert_eq!(
+        house.probe("/metrics").await,
+        (200, "asked 1\n# EOF\n".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! How long the API server waits for the gate, beyond the freeze itself.
 
 use std::{
+    path::Path,
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use serde::Serialize;
@@ -46,50 +48,45 @@ pub(super) async fn of(world: &World, application: &Application, rounds: usize) 
     let rounds = rounds.min(volumes.len() * ROUNDS);
     progress(format!("The gate's answer, {rounds} times …"));
     let load = Load::start(application).await?;
-    let (mut held, mut bare, mut freeze, mut beyond) = (vec![], vec![], vec![], vec![]);
+    let (mut held, mut bare, mut alone, mut beyond) = (vec![], vec![], vec![], vec![]);
     for round in 0..rounds {
         let volume = volumes[round % volumes.len()];
         let disk = world.lab.disk_id(&volume.pv).to_string();
-        let plain = marked(world, OTHER, &disk, false).await?;
-        let asked = marked(world, OURS, &disk, true).await?;
-        let frozen = frozen(&volume.path)?;
+        let plain = marked(world, OTHER, &disk, &volume.path).await?;
+        let asked = marked(world, OURS, &disk, &volume.path).await?;
+        // The gate's hold is about to end.
+        let frozen = until("it is thawed", SOON, async || freeze(&volume.path)).await?;
         beyond.push(asked.saturating_sub(plain + frozen));
         held.push(asked);
         bare.push(plain);
-        freeze.push(frozen);
+        alone.push(frozen);
     }
     load.stop()?;
     Ok(Answer {
         rounds,
         held: median(&mut held),
         bare: median(&mut bare),
-        freeze: median(&mut freeze),
+        freeze: median(&mut alone),
         beyond: median(&mut beyond),
         beyond_max: beyond.last().copied().map_or(0.0, millis),
     })
 }
 
-/// How long the update takes that newly marks a content.
-async fn marked(world: &World, driver: &str, disk: &str, held: bool) -> Result<Duration> {
+/// How long the update takes that newly marks a content. If the driver is ours the volume is frozen then.
+async fn marked(world: &World, driver: &str, disk: &str, path: &Path) -> Result<Duration> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let contents = objects::contents(world.client());
-    let name = format!("answer-{}", rand_name());
+    let name = format!("answer-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     world.cluster.apply(content(&name, driver, disk)).await?;
     let mark = Patch::Merge(json!({ "metadata": { "annotations": { MARK: "yes" } } }));
     let begun = Instant::now();
     let made = contents.patch(&name, &PatchParams::default(), &mark).await;
     let took = begun.elapsed();
-    let made = made?;
-    let reason = made.annotations().get("stillpoint.io/consistency-reason");
-    let is_held = reason.is_some_and(|reason| reason == "the hold has not ended well yet");
-    ensure!(is_held == held, "{:?}", made.annotations());
-    remove(&contents, &name).await?;
+    made?;
+    let held = freeze(path)?.is_none();
+    end(&contents, &name).await?;
+    ensure!(held == (driver == OURS), "{name} of {driver}: {held}");
     Ok(took)
-}
-
-fn rand_name() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 /// One whose class is missing, so that no driver is asked for it.
@@ -105,39 +102,32 @@ fn content(name: &str, driver: &str, disk: &str) -> Value {
     })
 }
 
-/// What the gate holds for it ends with it.
-async fn remove(contents: &Api<DynamicObject>, name: &str) -> Result<()> {
-    let strip = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+/// The attempt is over, so the gate lets go. The content is gone some time later.
+async fn end(contents: &Api<DynamicObject>, name: &str) -> Result<()> {
+    let unmark = Patch::Merge(json!({ "metadata": { "annotations": { MARK: null } } }));
     contents
-        .patch(name, &PatchParams::default(), &strip)
+        .patch(name, &PatchParams::default(), &unmark)
         .await?;
     contents.delete(name, &DeleteParams::default()).await?;
-    until("the content is gone", SOON, async || {
-        Ok(contents.get_opt(name).await?.is_none().then_some(()))
-    })
-    .await
+    Ok(())
 }
 
-/// How long it takes to freeze that filesystem, which is being written; it has a watchdog.
-fn frozen(path: &std::path::Path) -> Result<Duration> {
+/// How long it takes to freeze that filesystem, which is being written and has a watchdog; it is thawed at once. `None`
+/// if it is frozen.
+fn freeze(path: &Path) -> Result<Option<Duration>> {
     let fsfreeze = |how: &str| {
         let output = Command::new("fsfreeze").arg(how).arg(path).output();
         output.context("cannot run fsfreeze")
     };
-    let deadline = Instant::now() + SOON;
-    loop {
-        let begun = Instant::now();
-        let output = fsfreeze("--freeze")?;
-        let took = begun.elapsed();
-        if output.status.success() {
-            let thawed = fsfreeze("--unfreeze")?;
-            ensure!(thawed.status.success(), "{thawed:?}");
-            return Ok(took);
-        }
-        // The gate's hold is about to end.
-        ensure!(Instant::now() < deadline, "{output:?}");
-        std::thread::sleep(Duration::from_millis(5));
+    let begun = Instant::now();
+    let frozen = fsfreeze("--freeze")?;
+    let took = begun.elapsed();
+    if !frozen.status.success() {
+        return Ok(None);
     }
+    let thawed = fsfreeze("--unfreeze")?;
+    ensure!(thawed.status.success(), "{thawed:?}");
+    Ok(Some(took))
 }
 
 fn median(times: &mut [Duration]) -> f64 {

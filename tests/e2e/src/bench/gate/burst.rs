@@ -15,7 +15,10 @@ use stillpoint_loopfs::Kind;
 use stillpoint_system::{inspect, table::progress};
 
 use super::super::{case::Application, load::Load};
-use crate::{World, csi::objects};
+use crate::{
+    World,
+    csi::{Record, objects},
+};
 
 /// For all of them, one driver's.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -45,6 +48,7 @@ pub(super) struct Burst {
 pub(super) async fn of(world: &World, application: &Application, count: usize) -> Result<Burst> {
     progress(format!("{count} VolumeSnapshots at once …"));
     let load = Load::start(application).await?;
+    let record = Record::begin(world).await?;
     let begun = Instant::now();
     let namespace = &application.namespace;
     let volumes: Vec<_> = application.volumes().collect();
@@ -58,7 +62,7 @@ pub(super) async fn of(world: &World, application: &Application, count: usize) -
             .try_collect()
             .await?;
         drop(all);
-        all_ready(world, namespace, count).await
+        all_ready(&record, namespace, count).await
     };
     let snapshots = tokio::select! {
         ended = ended => ended?,
@@ -73,7 +77,7 @@ pub(super) async fn of(world: &World, application: &Application, count: usize) -
         snapshots: count,
         volumes: volumes.len(),
         took,
-        denied: world_denied(world),
+        denied: denied(world),
         left: 0,
         filesystem: 0,
         untrue: 0,
@@ -90,10 +94,9 @@ fn name(number: usize) -> String {
 }
 
 /// Waits until all are ready, and those that get a verdict have it: their contents.
-async fn all_ready(world: &World, namespace: &str, count: usize) -> Result<Vec<DynamicObject>> {
-    let contents = objects::contents(world.client());
+async fn all_ready(record: &Record, namespace: &str, count: usize) -> Result<Vec<DynamicObject>> {
     until("all are ready", WITHIN, async || {
-        let mut of_burst = contents.list(&Default::default()).await?.items;
+        let mut of_burst = record.contents();
         of_burst.retain(|content| {
             let of = &content.data["spec"]["volumeSnapshotRef"];
             let named = of["name"]
@@ -114,7 +117,7 @@ async fn all_ready(world: &World, namespace: &str, count: usize) -> Result<Vec<D
 }
 
 /// What csi-snapshotter says of requests that the gate denied.
-fn world_denied(world: &World) -> usize {
+fn denied(world: &World) -> usize {
     let log = world
         .snapshots
         .as_ref()

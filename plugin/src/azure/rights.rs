@@ -1,0 +1,186 @@
+//! What the identity may do, tried on resources that do not exist: Azure looks at the right first and at the resource
+//! after, so nothing is changed.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use azure_mgmt_compute::package_2024_07_01::models::DiskUpdate;
+
+use super::{
+    bucket::Kind,
+    client::Client,
+    core::{CallFailure, Reply},
+    snapshot_map,
+};
+use crate::{model::ResourceGroup, ports::AzureError};
+
+const VERSION: &str = "api-version=2024-03-02";
+
+/// One right, tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// `Microsoft.Compute/disks/read`, ….
+    pub action: &'static str,
+    /// The resource group in which it was tried.
+    pub group: ResourceGroup,
+    /// An error if it is not there, or nobody knows.
+    pub outcome: Result<(), AzureError>,
+}
+
+impl Client {
+    /// Tries what a backup does in these groups, and a restore.
+    pub async fn try_rights(
+        &self,
+        disks: &ResourceGroup,
+        snapshots: &ResourceGroup,
+        restored: &ResourceGroup,
+    ) -> Vec<Trial> {
+        let name = format!("stillpoint-doctor-{}", uuid::Uuid::new_v4().simple());
+        let name = name.as_str();
+        let mut trials = Vec::new();
+        let mut note = |action, group: &ResourceGroup, tried| {
+            trials.push(Trial {
+                action,
+                group: group.clone(),
+                outcome: outcome(tried, action, group),
+            });
+        };
+        let all = [disks, restored];
+        let groups = if disks == restored {
+            &all[..1]
+        } else {
+            &all[..]
+        };
+        for group in groups {
+            let tried = self.try_disk_read(group, name).await;
+            note("Microsoft.Compute/disks/read", group, tried);
+        }
+        let tried = self.try_export(disks, "disks", name).await;
+        note(
+            "Microsoft.Compute/disks/beginGetAccess/action",
+            disks,
+            tried,
+        );
+        let tried = self.try_snapshot_write(snapshots, name).await;
+        note("Microsoft.Compute/snapshots/write", snapshots, tried);
+        let tried = self.try_snapshot_delete(snapshots, name).await;
+        note("Microsoft.Compute/snapshots/delete", snapshots, tried);
+        let tried = self.try_export(snapshots, "snapshots", name).await;
+        note(
+            "Microsoft.Compute/snapshots/beginGetAccess/action",
+            snapshots,
+            tried,
+        );
+        let tried = self.try_disk_write(restored, name).await;
+        note("Microsoft.Compute/disks/write", restored, tried);
+        let tried = self.try_disk_delete(restored, name).await;
+        note("Microsoft.Compute/disks/delete", restored, tried);
+        trials
+    }
+
+    /// The time as Azure has it, if it tells.
+    pub async fn azure_time(&self, group: &ResourceGroup) -> Option<SystemTime> {
+        self.log_in().await.ok()?;
+        let url = self.core.wire.list_of(group);
+        let answer = self.core.wire.get(&url).await.ok()?;
+        let name = azure_core_021::headers::HeaderName::from_static("date");
+        let date = answer.headers().get_optional_string(&name)?;
+        let date = jiff::fmt::rfc2822::parse(&date).ok()?;
+        Some(date.timestamp().into())
+    }
+
+    async fn try_disk_read(&self, group: &ResourceGroup, name: &str) -> Result<Reply, CallFailure> {
+        let disks = self.core.disks();
+        let request = || disks.get(&group.subscription, &group.name, name).send();
+        let terms = self.terms(Kind::Read, &group.subscription);
+        self.core.call(terms, request).await
+    }
+
+    async fn try_disk_write(
+        &self,
+        group: &ResourceGroup,
+        name: &str,
+    ) -> Result<Reply, CallFailure> {
+        let disks = self.core.disks();
+        let request = || {
+            let nothing = DiskUpdate::new();
+            disks
+                .update(&group.subscription, &group.name, name, nothing)
+                .send()
+        };
+        let terms = self.terms(Kind::Write, &group.subscription);
+        self.core.call(terms, request).await
+    }
+
+    async fn try_disk_delete(
+        &self,
+        group: &ResourceGroup,
+        name: &str,
+    ) -> Result<Reply, CallFailure> {
+        let disks = self.core.disks();
+        let request = || disks.delete(&group.subscription, &group.name, name).send();
+        let terms = self.terms(Kind::Delete, &group.subscription);
+        self.core.call(terms, request).await
+    }
+
+    async fn try_snapshot_write(
+        &self,
+        group: &ResourceGroup,
+        name: &str,
+    ) -> Result<Reply, CallFailure> {
+        let snapshots = self.core.snapshots();
+        let request = || {
+            let patch = snapshot_map::to_patch(&BTreeMap::new());
+            snapshots
+                .update(&group.subscription, &group.name, name, patch)
+                .send()
+        };
+        let terms = self.terms(Kind::Write, &group.subscription);
+        self.core.call(terms, request).await
+    }
+
+    async fn try_snapshot_delete(
+        &self,
+        group: &ResourceGroup,
+        name: &str,
+    ) -> Result<Reply, CallFailure> {
+        let snapshots = self.core.snapshots();
+        let request = || {
+            snapshots
+                .delete(&group.subscription, &group.name, name)
+                .send()
+        };
+        let terms = self.terms(Kind::Delete, &group.subscription);
+        self.core.call(terms, request).await
+    }
+
+    /// A PUT of a snapshot, or of a disk from one, checks this right on its source.
+    async fn try_export(
+        &self,
+        group: &ResourceGroup,
+        kind: &str,
+        name: &str,
+    ) -> Result<Reply, CallFailure> {
+        let path = format!("{group}/providers/Microsoft.Compute/{kind}/{name}/beginGetAccess");
+        let url = self.core.wire.url(&path, VERSION);
+        let terms = self.terms(Kind::Write, &group.subscription);
+        self.core.call(terms, || self.core.wire.post(&url)).await
+    }
+}
+
+/// Whoever is told that there is no such resource, or that the request makes no sense, had the right to ask.
+fn outcome(
+    tried: Result<Reply, CallFailure>,
+    action: &str,
+    group: &ResourceGroup,
+) -> Result<(), AzureError> {
+    let Err(failed) = tried else {
+        return Ok(());
+    };
+    let failure = &failed.failure;
+    let no_group =
+        failure.is_code("ResourceGroupNotFound") || failure.is_code("SubscriptionNotFound");
+    match failure.status() {
+        Some(400 | 404) if !no_group => Ok(()),
+        _ => Err(failed.about(&format!("{action} in {group}"))),
+    }
+}
