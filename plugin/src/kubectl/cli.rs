@@ -104,7 +104,7 @@ pub(super) struct Global {
     )]
     pub(super) active_directory_authority: Option<Url>,
     /// What is logged on stderr: off, error, warn, info, debug or trace
-    #[arg(long, global = true, default_value = "error")]
+    #[arg(long, global = true, default_value = "off")]
     pub(super) log_level: LevelFilter,
 }
 
