@@ -159,7 +159,7 @@ fn journal(report: &mut Report, directory: &Path) {
             report.wrong("journal", format!("{path}: {error}"), REMEDY);
             return;
         }
-        Ok(found) if i64::try_from(found.f_type).ok() != Some(TMPFS) => report.warn(
+        Ok(found) if found.f_type != TMPFS => report.warn(
             "journal",
             format!("{path} is not on a tmpfs: it outlives a reboot, and could be frozen itself"),
             REMEDY,

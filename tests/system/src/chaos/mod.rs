@@ -73,7 +73,7 @@ impl Queue {
 }
 
 fn is_in_kubernetes(seed: u64) -> bool {
-    seed % KUBERNETES == 0
+    seed.is_multiple_of(KUBERNETES)
 }
 
 /// Runs the campaign.
