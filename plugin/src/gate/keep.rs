@@ -1,12 +1,14 @@
 //! What becomes of a hold once the API server has its answer.
 
-use std::{future::pending, pin::pin, time::Duration};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
+    Site,
     arm::Sight,
     attempt::Attempt,
+    limits::PENANCE,
     live::{CONFIRMED_WITHIN, Live},
     metrics,
     ports::{Content, Verdict},
@@ -64,6 +66,22 @@ enum Unconfirmed {
     Another,
 }
 
+/// Late is not forged: an API server that has much to do stores what it was answered after a while.
+async fn pardon(site: Arc<Site>, attempt: Attempt, hold: String) {
+    let mut changes = site.cluster.changes();
+    let stored = async {
+        let known = || site.cluster.content(&attempt.content)?.hold;
+        while known().as_ref() != Some(&hold) {
+            if changes.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        }
+    };
+    if timeout(PENANCE, stored).await.is_ok() {
+        site.limits.pardon(&attempt.volumes);
+    }
+}
+
 impl Keeper {
     pub(super) async fn run(mut self) {
         let (content, hold) = (self.attempt.content.name.clone(), self.live.hold.clone());
@@ -72,6 +90,11 @@ impl Keeper {
             if unconfirmed == Unconfirmed::NotStored {
                 self.live.site.metrics.unconfirmed();
                 self.live.site.limits.bar(&self.attempt.volumes);
+                tokio::spawn(pardon(
+                    Arc::clone(&self.live.site),
+                    self.attempt,
+                    hold.clone(),
+                ));
                 tracing::warn!(
                     content,
                     hold,

@@ -14,7 +14,7 @@ use crate::model::VolumeId;
 const MOST: usize = 8;
 const WITHIN: Duration = Duration::from_secs(60);
 /// After a hold of which the API server knew nothing.
-const PENANCE: Duration = Duration::from_secs(30);
+pub(super) const PENANCE: Duration = Duration::from_secs(30);
 
 /// The holds of each volume within the last minute.
 #[derive(Default)]
@@ -61,6 +61,16 @@ impl Limits {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for volume in volumes {
             all.entry(volume.clone()).or_default().barred = Some(until);
+        }
+    }
+
+    /// It stored it after all.
+    pub(super) fn pardon(&self, volumes: &[VolumeId]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for volume in volumes {
+            if let Some(recent) = all.get_mut(volume) {
+                recent.barred = None;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::scene::{Scene, attempt, retry, spec};
 use crate::{
     gate::{
+        admit::Decision,
         attempt::Attempt,
         ports::{Class, Content, Kind},
     },
@@ -52,6 +53,21 @@ async fn a_hold_that_the_api_server_did_not_store_is_let_go_within_a_second() {
     // And not held again so soon, whoever asks.
     scene.ask(&attempt()).await;
     assert!(!scene.frozen());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_was_stored_late_does_not_bar_the_next() {
+    let scene = Scene::new();
+    let Decision::Held(hold) = scene.ask(&attempt()).await else {
+        panic!("not held")
+    };
+    scene.thawed().await;
+    scene.gate.drained().await;
+    scene.store(&attempt(), &hold);
+    sleep(Duration::from_millis(1)).await;
+    scene.objects.delete(&attempt().content);
+    scene.begin(&attempt()).await;
+    assert!(scene.frozen());
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,7 @@ async fn all(scene: &mut Scene) -> Result<()> {
     let settings = [("freeze", "auto")];
     scene.world.snapshot_location(&settings).await?;
     scene.nothing_breaks().await?;
+    node::lease_goes_with_its_agent(scene).await?;
     let world = &scene.world;
     world
         .has_needed_its_roles("velero", "stillpoint-plugin")

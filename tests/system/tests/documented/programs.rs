@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stillpoint_system::programs::{AGENT, GATE, PLUGIN, program};
+use stillpoint_system::programs::{AGENT, GATE, KUBECTL, PLUGIN, program};
 
 use super::words;
 
 const SOON: Duration = Duration::from_secs(30);
 
 /// The programs with all that they can be asked for help about.
-const HELP: [(&str, &[&str]); 8] = [
+const HELP: [(&str, &[&str]); 14] = [
     (AGENT, &[]),
     (AGENT, &["serve"]),
     (AGENT, &["status"]),
@@ -26,6 +26,12 @@ const HELP: [(&str, &[&str]); 8] = [
     (AGENT, &["doctor"]),
     (GATE, &[]),
     (PLUGIN, &["doctor"]),
+    (KUBECTL, &["snapshot"]),
+    (KUBECTL, &["snapshots"]),
+    (KUBECTL, &["restore"]),
+    (KUBECTL, &["delete"]),
+    (KUBECTL, &["status"]),
+    (KUBECTL, &["completion"]),
 ];
 
 pub(super) fn help() -> String {
@@ -60,7 +66,7 @@ pub(super) fn flags(text: &str) -> BTreeSet<String> {
 pub(super) fn flags_of_ours(text: &str) -> BTreeSet<String> {
     let alone = text.split('`').filter(|span| span.starts_with("--"));
     let commands = text.lines().filter_map(|line| {
-        let begin = [AGENT, GATE, PLUGIN]
+        let begin = [AGENT, GATE, PLUGIN, "kubectl stillpoint"]
             .into_iter()
             .find_map(|name| Some(line.find(&format!("{name} "))? + name.len()))?;
         // Up to the end of the command.
