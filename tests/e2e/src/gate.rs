@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use stillpoint_cluster::{Companion, CompanionOptions, Door, rendered, until};
 use stillpoint_lab::{Credential, Identity};
 use stillpoint_system::{programs, role};
@@ -59,7 +59,8 @@ impl World {
         let asked = options.service.unwrap_or(listen);
         for mut object in rendered(&json!({})).await? {
             // There is no DNS here, so the webhook is reached by an address.
-            for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+            let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
+            for webhook in webhooks.into_iter().flatten() {
                 let service = &webhook["clientConfig"]["service"];
                 ensure!(service["path"] == "/admit", "it is asked at {service}");
                 webhook["clientConfig"] = json!({ "url": format!("https://{asked}/admit") });
