@@ -3,7 +3,13 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use kube::core::ResourceExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    core::ResourceExt as _,
+};
+use serde_json::json;
 use stillpoint_cluster::{Part, until};
 use stillpoint_e2e::world::SOON;
 use stillpoint_lab::Action;
@@ -196,10 +202,21 @@ async fn gate_killed(scene: &mut Scene) -> Result<()> {
             .contains_key("stillpoint.io/consistency"),
         "who says so?"
     );
+    spoil_the_certificate(scene).await?;
     scene.gate.start().await?;
     scene.world.gate_is_ready(0).await?;
     let taken = scene.take("gate-again").await?;
     scene.expect(&taken, "filesystem", "held").await.map(drop)
+}
+
+/// The next gate makes another one.
+async fn spoil_the_certificate(scene: &Scene) -> Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(scene.world.client(), "velero");
+    let spoilt = Patch::Merge(json!({ "stringData": { "tls.crt": "spoilt" } }));
+    let params = PatchParams::default();
+    let name = "stillpoint-gate-certificate";
+    secrets.patch(name, &params, &spoilt).await?;
+    Ok(())
 }
 
 /// Azure tells when the data is fixed, whether or not there is an API server; the verdict comes when it is back.
