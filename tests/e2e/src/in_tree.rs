@@ -9,7 +9,7 @@ pub const ZONE: &str = "westeurope-1";
 /// See there.
 pub const NAME: &str = "legacy";
 
-const OBJECTS: &str = "
+const VOLUME: &str = "
 apiVersion: v1
 kind: PersistentVolume
 metadata:
@@ -35,7 +35,9 @@ spec:
   storageClassName: \"\"
   volumeName: legacy
   resources: {requests: {storage: 1Gi}}
----
+";
+
+const POD: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {namespace: NAMESPACE, name: legacy}
@@ -49,10 +51,17 @@ spec:
       volumes: [{name: data, persistentVolumeClaim: {claimName: legacy}}]
 ";
 
-/// Makes both in a namespace that is there.
-pub async fn open(world: &World, namespace: &str) -> Result<()> {
+/// Makes the volume and its claim in a namespace that is there.
+pub async fn volume(world: &World, namespace: &str) -> Result<()> {
     let disk = world.driver.disk(NAME, ZONE)?;
-    let objects = OBJECTS.replace("NAMESPACE", namespace);
+    let objects = VOLUME.replace("NAMESPACE", namespace);
     let objects = objects.replace("DISK", &disk.to_string());
     world.cluster.apply_yaml(&objects).await
+}
+
+/// The same with a pod.
+pub async fn open(world: &World, namespace: &str) -> Result<()> {
+    volume(world, namespace).await?;
+    let pod = POD.replace("NAMESPACE", namespace);
+    world.cluster.apply_yaml(&pod).await
 }

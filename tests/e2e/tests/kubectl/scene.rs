@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 use stillpoint_cluster::until;
-use stillpoint_e2e::{Options, World, world::SOON};
+use stillpoint_e2e::{Options, World, in_tree, world::SOON};
 
 /// The namespace.
 pub(crate) const SHOP: &str = "shop";
@@ -27,33 +27,6 @@ metadata: {namespace: shop, name: data, labels: {app: web}}
 spec:
   accessModes: [ReadWriteOnce]
   storageClassName: managed-csi-premium
-  resources: {requests: {storage: 1Gi}}
-";
-
-const LEGACY: &str = "
-apiVersion: v1
-kind: PersistentVolume
-metadata:
-  name: legacy
-  labels:
-    failure-domain.beta.kubernetes.io/region: westeurope
-    failure-domain.beta.kubernetes.io/zone: westeurope-1
-spec:
-  accessModes: [ReadWriteOnce]
-  azureDisk: {kind: Managed, cachingMode: ReadOnly, fsType: ext4, diskName: legacy, diskURI: DISK}
-  capacity: {storage: 1Gi}
-  claimRef: {namespace: shop, name: legacy}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [
-    {key: failure-domain.beta.kubernetes.io/zone, operator: In, values: [westeurope-1]}]}]}}
-  persistentVolumeReclaimPolicy: Retain
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {namespace: shop, name: legacy}
-spec:
-  accessModes: [ReadWriteOnce]
-  storageClassName: \"\"
-  volumeName: legacy
   resources: {requests: {storage: 1Gi}}
 ";
 
@@ -120,12 +93,9 @@ impl Scene {
     /// Both volumes come to be in zone 1.
     async fn open(&self) -> Result<()> {
         self.cordon(&["node-2", "node-3"], true).await?;
-        let disk = self.world.driver.disk("legacy", "westeurope-1")?;
         let cluster = &self.world.cluster;
         cluster.apply_yaml(CLAIM).await?;
-        cluster
-            .apply_yaml(&LEGACY.replace("DISK", &disk.to_string()))
-            .await?;
+        in_tree::volume(&self.world, SHOP).await?;
         for (name, claim) in [("web", "data"), ("old", "legacy")] {
             let deployment = DEPLOYMENT.replace("NAME", name).replace("CLAIM", claim);
             cluster.apply_yaml(&deployment).await?;
