@@ -1,10 +1,9 @@
 //! Contents that say that a verdict is still to come although nobody is at it.
 //!
 //! Their gate did not live to tell, or had let go before their hold was stored: what admission wrote stands, crash, and is
-//! told as the end. Or it told, and was
-//! overwritten: to set its mark csi-snapshotter replaces all annotations by those that it saw last
-//! (external-snapshotter, pkg/sidecar-controller: setAnnVolumeSnapshotBeingCreated), also when it looks again at a
-//! snapshot that has a handle and is not ready. Then it is told again.
+//! told as the end. Or it told, and was overwritten: to set its mark csi-snapshotter replaces all annotations by those that it
+//! saw last (external-snapshotter, pkg/sidecar-controller: setAnnVolumeSnapshotBeingCreated), also when it looks again at
+//! a snapshot that has a handle and is not ready. Then it is told again.
 
 use std::{
     collections::HashMap,

@@ -124,6 +124,20 @@ impl PodVolume {
             .map_or(self.staged.path(), |bind| &bind.0)
     }
 
+    /// Whether nobody else can freeze it.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let fsfreeze = |how: &str| Command::new("fsfreeze").arg(how).arg(self.path()).output();
+        let frozen = fsfreeze("--freeze")?;
+        if frozen.status.success() {
+            let thawed = fsfreeze("--unfreeze")?;
+            ensure!(thawed.status.success(), "it cannot be thawed");
+            return Ok(false);
+        }
+        let why = String::from_utf8_lossy(&frozen.stderr);
+        ensure!(why.contains("busy"), "{why}");
+        Ok(true)
+    }
+
     /// The pod goes; the volume stays staged.
     pub fn leave_pod(&mut self) {
         self.bind = None;

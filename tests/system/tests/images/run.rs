@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use stillpoint_loopfs::Kind;
-use stillpoint_system::kubelet::{Kubelet, PodVolume};
+use stillpoint_system::kubelet::Kubelet;
 
 use crate::engine::{Engine, missing, said};
 
@@ -124,14 +124,14 @@ fn agent_holds_a_filesystem(engine: &Engine, pod: &Value) -> Result<()> {
         said(&mut engine.podman(&exec))
     };
     agent(&["freeze", inside, "--ttl", "60s"])?;
-    ensure!(is_frozen(&volume)?, "it is not frozen");
+    ensure!(volume.is_frozen()?, "it is not frozen");
     agent(&["thaw", inside])?;
-    ensure!(!is_frozen(&volume)?, "it is still frozen");
+    ensure!(!volume.is_frozen()?, "it is still frozen");
     agent(&["freeze", inside, "--ttl", "60s"])?;
-    ensure!(is_frozen(&volume)?, "it is not frozen");
+    ensure!(volume.is_frozen()?, "it is not frozen");
     said(&mut engine.podman(&["stop", "--time=30", "agent"]))?;
     ensure!(
-        !is_frozen(&volume)?,
+        !volume.is_frozen()?,
         "the end of the container leaves it frozen"
     );
     Ok(())
@@ -203,27 +203,6 @@ fn wait_for(socket: &Path) -> Result<()> {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     anyhow::bail!("nobody listens on {}", socket.display())
-}
-
-/// Whether nobody else can freeze it.
-fn is_frozen(volume: &PodVolume) -> Result<bool> {
-    let fsfreeze = |how: &str| {
-        Command::new("fsfreeze")
-            .arg(how)
-            .arg(volume.path())
-            .output()
-    };
-    let frozen = fsfreeze("--freeze")?;
-    if frozen.status.success() {
-        ensure!(
-            fsfreeze("--unfreeze")?.status.success(),
-            "it cannot be thawed"
-        );
-        return Ok(false);
-    }
-    let why = String::from_utf8_lossy(&frozen.stderr);
-    ensure!(why.contains("busy"), "{why}");
-    Ok(true)
 }
 
 /// A directory whose mounts reach those who have it mounted, as a node's root.
