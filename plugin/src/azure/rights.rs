@@ -54,7 +54,7 @@ impl Client {
             let tried = self.try_disk_read(group, name).await;
             note("Microsoft.Compute/disks/read", group, tried);
         }
-        let tried = self.try_export(disks, "disks", name).await;
+        let tried = self.try_export(disks, name).await;
         note(
             "Microsoft.Compute/disks/beginGetAccess/action",
             disks,
@@ -64,12 +64,6 @@ impl Client {
         note("Microsoft.Compute/snapshots/write", snapshots, tried);
         let tried = self.try_snapshot_delete(snapshots, name).await;
         note("Microsoft.Compute/snapshots/delete", snapshots, tried);
-        let tried = self.try_export(snapshots, "snapshots", name).await;
-        note(
-            "Microsoft.Compute/snapshots/beginGetAccess/action",
-            snapshots,
-            tried,
-        );
         let tried = self.try_disk_write(restored, name).await;
         note("Microsoft.Compute/disks/write", restored, tried);
         let tried = self.try_disk_delete(restored, name).await;
@@ -153,14 +147,9 @@ impl Client {
         self.core.call(terms, request).await
     }
 
-    /// A PUT of a snapshot, or of a disk from one, checks this right on its source.
-    async fn try_export(
-        &self,
-        group: &ResourceGroup,
-        kind: &str,
-        name: &str,
-    ) -> Result<Reply, CallFailure> {
-        let path = format!("{group}/providers/Microsoft.Compute/{kind}/{name}/beginGetAccess");
+    /// A PUT of a snapshot checks this right on its source.
+    async fn try_export(&self, group: &ResourceGroup, name: &str) -> Result<Reply, CallFailure> {
+        let path = format!("{group}/providers/Microsoft.Compute/disks/{name}/beginGetAccess");
         let url = self.core.wire.url(&path, VERSION);
         let terms = self.terms(Kind::Write, &group.subscription);
         self.core.call(terms, || self.core.wire.post(&url)).await

@@ -147,7 +147,6 @@ async fn what_is_wrong_is_named_with_its_remedy_and_nothing_else_is() {
         "Microsoft.Compute/snapshots/read",
         "Microsoft.Compute/snapshots/write",
         "Microsoft.Compute/snapshots/delete",
-        "Microsoft.Compute/snapshots/beginGetAccess/action",
     ] {
         scene.rig.lab.inject(Fault {
             method: None,
