@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, transport::Channel};
 
-use super::{hold::AgentHold, unix::described};
+use super::hold::{AgentHold, NotHeld};
 use crate::model::VolumeId;
 
 /// How long an agent may take until it has frozen: it first writes back what is dirty, while writers still run. The limit
@@ -26,7 +26,7 @@ pub(super) async fn begin(
     volumes: &[VolumeId],
     limit: Duration,
     node: &str,
-) -> Result<AgentHold, String> {
+) -> Result<AgentHold, NotHeld> {
     let begin = HoldRequest {
         request: Some(Message::Begin(Begin {
             hold_id: hold.to_owned(),
@@ -37,16 +37,18 @@ pub(super) async fn begin(
     // Our side stays open as long as this sender lives.
     let (ours, requests) = mpsc::channel(1);
     let sent = ours.send(begin).await;
-    sent.map_err(|_| "the call ended before it began".to_owned())?;
-    let request = request(ReceiverStream::new(requests))?;
+    sent.map_err(|_| NotHeld::because("the call ended before it began"))?;
+    let request = request(ReceiverStream::new(requests)).map_err(NotHeld::because)?;
     let mut client = client.clone();
     let begun = async {
         let events = client.hold(request).await;
-        let events = events.map_err(|status| described(&status))?.into_inner();
+        let events = events.map_err(NotHeld::from)?.into_inner();
         AgentHold::begin(ours, events, volumes, node).await
     };
     // Dropping the call makes the agent thaw whatever it may have frozen by now.
-    timeout(BEGIN, begun)
-        .await
-        .unwrap_or_else(|_| Err(format!("it did not freeze within {BEGIN:?}")))
+    timeout(BEGIN, begun).await.unwrap_or_else(|_| {
+        Err(NotHeld::because(format!(
+            "it did not freeze within {BEGIN:?}"
+        )))
+    })
 }

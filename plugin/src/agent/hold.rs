@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
 };
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use super::unix::described;
 use crate::{
@@ -26,6 +26,33 @@ use crate::{
 
 /// How long an agent may take to thaw and say so. Then its hold counts as not held.
 const THAW: Duration = Duration::from_secs(5);
+
+/// Why a hold did not begin.
+#[derive(Debug)]
+pub(super) struct NotHeld {
+    pub(super) reason: String,
+    /// No agent said so: the connection was none any more.
+    pub(super) broken: bool,
+}
+
+impl NotHeld {
+    pub(super) fn because(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            broken: false,
+        }
+    }
+}
+
+impl From<Status> for NotHeld {
+    fn from(status: Status) -> Self {
+        Self {
+            reason: described(&status),
+            // What an agent says comes without a source.
+            broken: std::error::Error::source(&status).is_some(),
+        }
+    }
+}
 
 pub(super) struct AgentHold {
     /// Our side of the call: dropping it lets go.
@@ -45,15 +72,14 @@ impl AgentHold {
         mut events: Streaming<HoldEvent>,
         asked: &[VolumeId],
         node: &str,
-    ) -> Result<Self, String> {
-        let event = events
-            .message()
-            .await
-            .map_err(|status| described(&status))?;
+    ) -> Result<Self, NotHeld> {
+        let event = events.message().await?;
         let frozen = match event.and_then(|event| event.event) {
             Some(Event::Frozen(frozen)) => frozen,
-            Some(Event::Thawed(_)) => return Err("it thawed before it had frozen".to_owned()),
-            None => return Err("it ended the call without a word".to_owned()),
+            Some(Event::Thawed(_)) => {
+                return Err(NotHeld::because("it thawed before it had frozen"));
+            }
+            None => return Err(NotHeld::because("it ended the call without a word")),
         };
         Ok(Self {
             ours: Some(ours),

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use stillpoint_proto::agent::{StatusRequest, StatusResponse};
+use stillpoint_proto::agent::{Mount, StatusRequest, StatusResponse};
 use tokio::time::timeout;
 
 use super::{NodeAgents, UnixAgent, unix::described};
+use crate::model::VolumeId;
 
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -14,19 +15,36 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub struct AgentView {
     /// Its version.
     pub version: String,
-    /// The volumes, each with the reason why it could not be frozen now.
-    pub volumes: Vec<(String, Option<String>)>,
+    /// What is mounted on its node.
+    pub mounts: Vec<Mounted>,
+}
+
+/// A volume that an agent sees mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Which.
+    pub volume: VolumeId,
+    /// `ext4`, `xfs`, …
+    pub filesystem: String,
+    /// Why it would not be frozen; `None` if it would.
+    pub refusal: Option<String>,
+}
+
+impl Mounted {
+    fn of(mount: Mount) -> Option<Self> {
+        Some(Self {
+            volume: mount.volume.parse().ok()?,
+            filesystem: mount.filesystem,
+            refusal: mount.refusal.map(|refusal| refusal.message),
+        })
+    }
 }
 
 impl From<StatusResponse> for AgentView {
     fn from(status: StatusResponse) -> Self {
-        let volumes = status.mounts.into_iter().map(|mount| {
-            let refusal = mount.refusal.map(|refusal| refusal.message);
-            (mount.volume, refusal)
-        });
         Self {
             version: status.version,
-            volumes: volumes.collect(),
+            mounts: status.mounts.into_iter().filter_map(Mounted::of).collect(),
         }
     }
 }
@@ -35,7 +53,7 @@ impl NodeAgents {
     /// Asks the agent of a node, as a hold would.
     ///
     /// # Errors
-    /// Why it does not answer us.
+    /// The reason why it does not tell, for a person.
     pub async fn look(&self, node: &str) -> Result<AgentView, String> {
         let (agent, token) = self.ready(node).await?;
         Ok(agent.status(&token).await?.into())
@@ -46,7 +64,7 @@ impl UnixAgent {
     /// Asks it.
     ///
     /// # Errors
-    /// Why it does not answer.
+    /// The reason why it does not tell, for a person.
     pub async fn look(&self) -> Result<AgentView, String> {
         let mut client = self.client.clone();
         let answer = timeout(ANSWER, client.status(StatusRequest {})).await;

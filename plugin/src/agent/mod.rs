@@ -12,8 +12,8 @@ mod tcp;
 mod unix;
 
 pub use directory::{AgentAddress, Directory, Nodes, Token};
-pub use look::AgentView;
-pub use nodes::{Mounted, NodeAgents};
+pub use look::{AgentView, Mounted};
+pub use nodes::NodeAgents;
 pub use reach::{Reach, Stream};
 pub use unix::UnixAgent;
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  volumes ─► nodes ─► agents ─► each lets us in ─► hold on all at once ─► one hold, or refusals
-//!                        ▲              │ no
-//!                        └── once anew ◄┘
+//!                        ▲              │ no               │ the connection broke
+//!                        └── once anew ◄┴──────────────────┘
 //! ```
 
 use std::{
@@ -14,7 +14,6 @@ use std::{
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use stillpoint_proto::agent::Mount;
 
 use super::{
     directory::{Directory, Token},
@@ -35,27 +34,6 @@ pub struct NodeAgents {
     reach: Arc<dyn Reach>,
     /// By node.
     agents: Arc<Mutex<HashMap<String, Arc<TcpAgent>>>>,
-}
-
-/// A volume that an agent sees mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
-    /// Which.
-    pub volume: VolumeId,
-    /// `ext4`, `xfs`, …
-    pub filesystem: String,
-    /// Why it would not be frozen; `None` if it would.
-    pub refusal: Option<String>,
-}
-
-impl Mounted {
-    fn of(mount: Mount) -> Option<Self> {
-        Some(Self {
-            volume: mount.volume.parse().ok()?,
-            filesystem: mount.filesystem,
-            refusal: mount.refusal.map(|refusal| refusal.message),
-        })
-    }
 }
 
 type Ready = (Arc<TcpAgent>, Token);
@@ -116,15 +94,28 @@ impl NodeAgents {
         Ok(agent)
     }
 
-    /// What the agent of a node sees mounted there.
-    ///
-    /// # Errors
-    /// The reason why it does not tell, for a person.
-    pub async fn mounts(&self, node: &str) -> Result<Vec<Mounted>, String> {
-        let (agent, token) = self.ready(node).await?;
-        let status = agent.status(&token).await?;
-        let mounts = status.mounts.into_iter();
-        Ok(mounts.filter_map(Mounted::of).collect())
+    /// Begins a hold on one node; anew if the agent that was ready is gone.
+    async fn begin(
+        &self,
+        ready: &Ready,
+        node: &str,
+        hold: &str,
+        volumes: &[VolumeId],
+        limit: Duration,
+    ) -> Result<AgentHold, String> {
+        let (agent, token) = ready;
+        let not_held = match agent.hold(token, node, hold, volumes, limit).await {
+            Err(not_held) if not_held.broken => not_held,
+            ended => return ended.map_err(|not_held| agent.did_not_hold(node, &not_held)),
+        };
+        let before = agent.did_not_hold(node, &not_held);
+        let (agent, token) = match self.ready(node).await {
+            Ok(ready) => ready,
+            Err(reason) => return Err(format!("{before}; then {reason}")),
+        };
+        tracing::info!(reason = before, "asking the agent once more");
+        let begun = agent.hold(&token, node, hold, volumes, limit).await;
+        begun.map_err(|not_held| agent.did_not_hold(node, &not_held))
     }
 
     /// The nodes of a volume.
@@ -179,18 +170,12 @@ impl Holder for NodeAgents {
             .map(|reason| reason.map(|reason| format!("no agent to freeze with: {reason}")))
             .collect();
         let begins = nodes.iter().filter_map(|(node, places)| {
-            let (agent, token) = ready.get(node)?.as_ref().ok()?;
+            let ready = ready.get(node)?.as_ref().ok()?;
             let free = |place: &&usize| refused[**place].is_none();
             let places: Vec<usize> = places.iter().filter(free).copied().collect();
             let asked: Vec<VolumeId> = places.iter().map(|place| volumes[*place].clone()).collect();
             (!asked.is_empty()).then_some(async move {
-                let begun: Result<AgentHold, String> =
-                    agent.hold(token, node, hold, &asked, limit).await;
-                let begun = begun.map_err(|reason| {
-                    let authority = &agent.address.authority;
-                    format!("the agent of {node} at {authority} did not hold the volume: {reason}")
-                });
-                (places, begun)
+                (places, self.begin(ready, node, hold, &asked, limit).await)
             })
         });
         let mut parts = Vec::new();

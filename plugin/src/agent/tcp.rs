@@ -21,7 +21,7 @@ use tower::service_fn;
 use super::{
     call,
     directory::{AgentAddress, Token},
-    hold::AgentHold,
+    hold::{AgentHold, NotHeld},
     pin,
     reach::{Reach, Stream},
     unix::described,
@@ -107,7 +107,7 @@ impl TcpAgent {
         hold: &str,
         volumes: &[VolumeId],
         limit: Duration,
-    ) -> Result<AgentHold, String> {
+    ) -> Result<AgentHold, NotHeld> {
         let authorize = |requests| authorized(requests, token);
         let begun = call::begin(&self.client, authorize, hold, volumes, limit, node).await;
         if begun.is_err() {
@@ -115,6 +115,12 @@ impl TcpAgent {
             *self.answered() = None;
         }
         begun
+    }
+
+    /// The reason for a person.
+    pub(super) fn did_not_hold(&self, node: &str, not_held: &NotHeld) -> String {
+        let (authority, reason) = (&self.address.authority, &not_held.reason);
+        format!("the agent of {node} at {authority} did not hold the volume: {reason}")
     }
 
     fn answered(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {

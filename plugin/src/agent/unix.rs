@@ -70,9 +70,9 @@ impl Holder for UnixAgent {
         );
         match begun.await {
             Ok(hold) => Ok(Box::new(hold)),
-            Err(message) => Err(HolderError::Agent {
+            Err(not_held) => Err(HolderError::Agent {
                 agent: self.socket.clone(),
-                message,
+                message: not_held.reason,
             }),
         }
     }

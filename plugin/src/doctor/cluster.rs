@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::{compare_clock, report::Report};
 use crate::{
-    agent::{AgentView, Directory as _, NodeAgents, UnixAgent},
+    agent::{AgentView, Directory as _, Mounted, NodeAgents, UnixAgent},
     kubernetes::{Attached, View},
     model::VolumeId,
 };
@@ -119,12 +119,15 @@ async fn rights(report: &mut Report, view: &View) {
 }
 
 fn node_is_seen(report: &mut Report, node: &str, seen: &AgentView, attached: &[Attached]) {
-    let (version, count) = (&seen.version, seen.volumes.len());
+    let (version, count) = (&seen.version, seen.mounts.len());
     report.good(
         "agents",
         format!("{node}: version {version} answers and sees {count} volumes"),
     );
-    for (volume, refusal) in &seen.volumes {
+    for Mounted {
+        volume, refusal, ..
+    } in &seen.mounts
+    {
         if let Some(reason) = refusal {
             report.warn(
                 "volumes",
@@ -133,14 +136,7 @@ fn node_is_seen(report: &mut Report, node: &str, seen: &AgentView, attached: &[A
             );
         }
     }
-    let sees = |wanted: &VolumeId| {
-        let mut volumes = seen.volumes.iter();
-        volumes.any(|(volume, _)| {
-            volume
-                .parse()
-                .is_ok_and(|volume: VolumeId| volume == *wanted)
-        })
-    };
+    let sees = |wanted: &VolumeId| seen.mounts.iter().any(|one| one.volume == *wanted);
     let here = attached
         .iter()
         .filter(|one| one.nodes.iter().any(|name| name == node));

@@ -44,7 +44,10 @@ pub(super) async fn run(
     let agents = context.agents(&view);
     let nodes = by_hand.nodes().await.map_err(Failure::Kubernetes)?;
     let mounts = stream::iter(&nodes)
-        .map(async |(node, _)| (node.clone(), agents.mounts(node).await))
+        .map(async |(node, _)| {
+            let seen = agents.look(node).await;
+            (node.clone(), seen.map(|seen| seen.mounts))
+        })
         .buffer_unordered(AT_ONCE);
     let mounts: Mounts = mounts.collect().await;
     let claims = by_hand.claims(&scope, &[], None).await;

@@ -5,7 +5,10 @@ mod nodes;
 use std::{
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -57,6 +60,8 @@ struct FakeAgent {
     token: Option<String>,
     frozen: Arc<Mutex<usize>>,
     begun: Arc<Mutex<Vec<proto::Begin>>>,
+    /// Calls that were let in.
+    called: Arc<AtomicUsize>,
 }
 
 /// Thaws whatever happens to the call, as the real agent does.
@@ -191,6 +196,7 @@ impl Agent for FakeAgent {
         asked: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Events>, Status> {
         self.admit(&asked)?;
+        self.called.fetch_add(1, SeqCst);
         if self.behaviour == Behaviour::RefusesCall {
             return Err(Status::permission_denied("uid 1000 is not the agent's"));
         }

@@ -1,15 +1,13 @@
 //! Agents of nodes, behind TLS as the real ones are, in a cluster of the test's choice.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
-};
+use std::collections::HashMap;
 
 use aws_lc_rs::digest;
 use rustls::{ServerConfig, crypto::aws_lc_rs::default_provider, version::TLS13};
 use tokio::{
     io::{copy_bidirectional, duplex},
     net::TcpListener,
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -53,6 +51,8 @@ impl Node {
         let counted = Arc::clone(&connections);
         let (sender, incoming) = mpsc::channel(1);
         let accepting = tokio::spawn(async move {
+            // They break with their node.
+            let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let Ok(mut tls) = acceptor.accept(stream).await else {
@@ -60,7 +60,7 @@ impl Node {
                 };
                 counted.fetch_add(1, SeqCst);
                 let (server, mut proxy) = duplex(1 << 16);
-                tokio::spawn(async move { copy_bidirectional(&mut tls, &mut proxy).await });
+                connections.spawn(async move { copy_bidirectional(&mut tls, &mut proxy).await });
                 let _ = sender.send(Ok::<_, std::io::Error>(server)).await;
             }
         });
@@ -304,6 +304,36 @@ async fn an_agent_that_came_back_with_another_certificate_is_found_by_its_lease(
     cluster.renewed.lock().unwrap().insert(name, address);
     let held = hold(&NodeAgents::new(cluster), &["a"]).await;
     assert_eq!(held.release().await[0].held, Ok(()));
+}
+
+#[tokio::test]
+async fn an_agent_that_went_after_it_was_ready_is_found_anew_for_the_hold() {
+    let old = Node::start(Behaviour::Keeps).await;
+    let new = Node::start(Behaviour::Keeps).await;
+    let cluster = Cluster::of(&[("n1", &old)], &[("a", &["n1"])]);
+    let renewed = new.address.clone();
+    let agents = NodeAgents::new(Arc::clone(&cluster) as Arc<dyn Directory>);
+    agents.ready("n1").await.unwrap();
+    drop(old);
+    cluster
+        .renewed
+        .lock()
+        .unwrap()
+        .insert("n1".to_owned(), renewed);
+    let held = hold(&agents, &["a"]).await;
+    assert_eq!(new.frozen(), 1);
+    assert_eq!(held.release().await[0].held, Ok(()));
+}
+
+#[tokio::test]
+async fn what_an_agent_refuses_is_not_asked_again() {
+    for behaviour in [Behaviour::RefusesCall, Behaviour::Empty] {
+        let node = Node::start(behaviour).await;
+        let cluster = Cluster::of(&[("n1", &node)], &[("a", &["n1"])]);
+        let held = hold(&NodeAgents::new(cluster), &["a"]).await;
+        assert!(refusal(&*held, 0).message.contains("did not hold"));
+        assert_eq!(node.agent.called.load(SeqCst), 1);
+    }
 }
 
 #[test]
