@@ -21,4 +21,5 @@ pub mod restore;
 pub mod snapshot;
 pub mod snapshot_location;
 pub mod tags;
+mod trust;
 pub mod velero;

@@ -1,6 +1,9 @@
 //! What the use cases need of the world: Azure, something that holds filesystems frozen, and the cluster's people.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 
@@ -260,9 +263,12 @@ pub trait Backups: Send + Sync {
     /// The UID of the backup of that name. Bounded in time; `None` if nobody can tell.
     async fn uid(&self, name: &str) -> Option<String>;
 
-    /// The UIDs of those that Velero gave up in their middle: it wrote down none of their snapshots, and never will.
-    /// An error is the reason, for a person.
-    async fn given_up(&self) -> Result<HashSet<String>, String>;
+    /// What Velero has written down, and will ever have, of those of these backups, by UID, that ended with fewer
+    /// snapshots than they asked for: nothing if it gave the backup up in its middle. An error is the reason, for a person.
+    async fn on_record(
+        &self,
+        backups: &HashSet<String>,
+    ) -> Result<HashMap<String, HashSet<SnapshotId>>, String>;
 }
 
 /// Who looks on while snapshots are taken.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{ConnectError, failure::Failure};
+use crate::trust;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Below the four minutes after which Azure's load balancers forget a silent connection.
@@ -194,7 +195,7 @@ impl Transport {
 
     fn tls(&self) -> Result<&rustls::ClientConfig, String> {
         self.tls
-            .get_or_init(|| client_config(&self.own_roots))
+            .get_or_init(|| trust::client_config(&self.own_roots))
             .as_ref()
             .map_err(Clone::clone)
     }
@@ -223,30 +224,6 @@ fn own_roots(pem: &str) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
             .map_err(|error| ConnectError::CaCert(error.to_string()))?;
     }
     Ok(roots)
-}
-
-fn client_config(own_roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, String> {
-    let mut store = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    // Only what is needed for checking is kept of each, not the certificate.
-    store.add_parsable_certificates(found.certs);
-    store.add_parsable_certificates(own_roots.iter().cloned());
-    if store.is_empty() {
-        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(format!(
-            "no certificate authority is trusted: this system has none that can be read ({}), \
-             SSL_CERT_FILE names none, and the location has no `caCert`",
-            errors.join("; ")
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(store)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 fn is_link_local(url: &Url) -> bool {

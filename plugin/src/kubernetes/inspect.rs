@@ -56,10 +56,11 @@ enum Place {
 use Place::{Agents, Everywhere, Velero};
 
 const FIND: &str = "to find the nodes of volumes";
+const SWEEP: &str = "to sweep what a killed backup or plugin left";
 const WISHES: &str = "to read what owners ask for";
 
 /// Group, resource, verb, where, and what for.
-const WANTED: [(&str, &str, &str, Place, &str); 10] = [
+const WANTED: [(&str, &str, &str, Place, &str); 14] = [
     ("", "persistentvolumes", "list", Everywhere, FIND),
     ("", "persistentvolumes", "watch", Everywhere, FIND),
     (
@@ -87,13 +88,11 @@ const WANTED: [(&str, &str, &str, Place, &str); 10] = [
         Agents,
         "to find the agents",
     ),
-    (
-        "velero.io",
-        "backups",
-        "list",
-        Velero,
-        "to sweep what a killed backup left",
-    ),
+    ("velero.io", "backups", "list", Velero, SWEEP),
+    ("velero.io", "downloadrequests", "create", Velero, SWEEP),
+    ("velero.io", "downloadrequests", "get", Velero, SWEEP),
+    ("velero.io", "downloadrequests", "delete", Velero, SWEEP),
+    ("velero.io", "backupstoragelocations", "get", Velero, SWEEP),
 ];
 
 impl View {

@@ -18,6 +18,7 @@ mod inspect;
 mod lease;
 mod news;
 mod pod;
+mod record;
 mod snapshots;
 mod store;
 mod token;

@@ -1,6 +1,9 @@
 //! The cluster as one location sees it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     agent::{AgentAddress, Directory, Nodes, Token},
     config::{FreezeMode, ServiceAccount},
-    model::VolumeId,
+    model::{SnapshotId, VolumeId},
     ports::{Backups, News, Owners},
 };
 
@@ -176,7 +179,11 @@ impl Backups for View {
         cluster.backups.uid(name).await.map_err(unknown).ok()?
     }
 
-    async fn given_up(&self) -> Result<HashSet<String>, String> {
-        self.kubernetes.cluster().await?.backups.given_up().await
+    async fn on_record(
+        &self,
+        backups: &HashSet<String>,
+    ) -> Result<HashMap<String, HashSet<SnapshotId>>, String> {
+        let cluster = self.kubernetes.cluster().await?;
+        cluster.backups.on_record(backups).await
     }
 }

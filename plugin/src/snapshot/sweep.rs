@@ -1,12 +1,16 @@
-//! Deletes what nobody has the ID of: snapshots that killed processes left pending, and those that a backup had already
-//! taken when Velero itself was killed, which remembers snapshots only once the backup ends.
+//! Deletes what nobody has the ID of: snapshots that killed processes left pending; those whose ID a plugin that was
+//! killed could not say any more; and those that a backup had already taken when Velero itself was killed, which remembers
+//! snapshots only once the backup ends.
 
-use std::{collections::HashSet, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    time::SystemTime,
+};
 
 use super::{Snapshots, prepare::ABANDONED};
 use crate::{
-    model::Snapshot,
-    ports::{AzureError, Backups},
+    model::{Snapshot, SnapshotId},
+    ports::AzureError,
     tags::Marks,
 };
 
@@ -36,9 +40,9 @@ impl Snapshots {
     pub async fn sweep(&self, now: SystemTime) -> Result<usize, AzureError> {
         let mut swept = 0;
         let snapshots = self.azure.snapshots(&self.location.snapshots()).await?;
-        let given_up = self.given_up(&snapshots).await;
+        let on_record = self.on_record(&snapshots).await;
         for snapshot in snapshots {
-            if !self.is_abandoned(&snapshot, &given_up, now) {
+            if !self.is_abandoned(&snapshot, &on_record, now) {
                 continue;
             }
             match self.azure.delete_snapshot(&snapshot.id).await {
@@ -54,19 +58,18 @@ impl Snapshots {
         Ok(swept)
     }
 
-    /// The UIDs of the backups that Velero gave up.
-    async fn given_up(&self, snapshots: &[Snapshot]) -> HashSet<String> {
-        let of_backups = |one: &Snapshot| Marks::read(&one.tags).backup_uid.is_some();
-        let backups: Option<&dyn Backups> = self.backups.as_deref();
-        let Some(backups) = backups.filter(|_| snapshots.iter().any(of_backups)) else {
-            return HashSet::new();
+    /// What Velero has on record of the backups that lost snapshots, by UID.
+    async fn on_record(&self, snapshots: &[Snapshot]) -> HashMap<String, HashSet<SnapshotId>> {
+        let complete = snapshots.iter().map(|one| Marks::read(&one.tags));
+        let complete = complete.filter(|marks| !marks.pending && marks.hold.is_some());
+        let of: HashSet<_> = complete.filter_map(|marks| marks.backup_uid).collect();
+        let Some(backups) = self.backups.as_deref().filter(|_| !of.is_empty()) else {
+            return HashMap::new();
         };
-        backups.given_up().await.unwrap_or_else(|reason| {
-            tracing::info!(
-                reason,
-                "snapshots of backups that Velero gave up are not swept"
-            );
-            HashSet::new()
+        let found: Result<_, String> = backups.on_record(&of).await;
+        found.unwrap_or_else(|reason| {
+            tracing::info!(reason, "snapshots that a backup has lost are not swept");
+            HashMap::new()
         })
     }
 
@@ -75,7 +78,7 @@ impl Snapshots {
     fn is_abandoned(
         &self,
         snapshot: &Snapshot,
-        given_up: &HashSet<String>,
+        on_record: &HashMap<String, HashSet<SnapshotId>>,
         now: SystemTime,
     ) -> bool {
         let marks = Marks::read(&snapshot.tags);
@@ -83,10 +86,9 @@ impl Snapshots {
             !hold.is_empty() && snapshot.id.name.ends_with(hold) && !self.process.is_at_work(hold)
         });
         let forgotten = || {
-            marks
-                .backup_uid
-                .as_ref()
-                .is_some_and(|uid| given_up.contains(uid))
+            let backup = marks.backup_uid.as_ref();
+            let recorded = backup.and_then(|uid| on_record.get(uid));
+            recorded.is_some_and(|recorded| !recorded.contains(&snapshot.id))
         };
         ours && if marks.pending {
             is_over(snapshot, &marks, now)

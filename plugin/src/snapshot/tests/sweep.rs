@@ -1,14 +1,17 @@
 //! What killed processes left.
 
-use std::{collections::HashSet, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    time::SystemTime,
+};
 
 use async_trait::async_trait;
 
 use super::*;
 use crate::ports::Backups;
 
-/// Velero, and the UIDs of the backups that it gave up.
-struct Velero(Vec<&'static str>);
+/// Velero, and what it has on record of the backups that lost snapshots.
+struct Velero(HashMap<String, HashSet<SnapshotId>>);
 
 #[async_trait]
 impl Backups for Velero {
@@ -16,31 +19,44 @@ impl Backups for Velero {
         Some(format!("uid of {name}"))
     }
 
-    async fn given_up(&self) -> std::result::Result<HashSet<String>, String> {
-        Ok(self.0.iter().map(|uid| (*uid).to_owned()).collect())
+    async fn on_record(
+        &self,
+        backups: &HashSet<String>,
+    ) -> std::result::Result<HashMap<String, HashSet<SnapshotId>>, String> {
+        assert_eq!(*backups, HashSet::from(["uid of b1".to_owned()]));
+        Ok(self.0.clone())
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn snapshots_of_a_backup_that_velero_gave_up_are_swept() {
-    let world = World::with([disk("data")]);
-    let with = |velero: Velero| Snapshots {
-        backups: Some(Arc::new(velero)),
+async fn snapshots_that_a_backup_has_lost_are_swept() {
+    let world = World::with([disk("data"), disk("other")]);
+    let with = |velero: HashMap<String, HashSet<SnapshotId>>| Snapshots {
+        backups: Some(Arc::new(Velero(velero))),
         ..site(&world, &[])
     };
-    let site = with(Velero(vec![]));
+    let site = with(HashMap::new());
     let cancel = CancellationToken::new();
-    let taken = site.take(volume("data"), Auto, &cancel).await.unwrap();
+    let one = site.take(volume("data"), Auto, &cancel).await.unwrap();
+    let two = site.take(volume("other"), Auto, &cancel).await.unwrap();
+    let (one, two) = (one.snapshot, two.snapshot);
     let now = SystemTime::now();
-    for (given_up, expected) in [
-        (vec![], 0),
-        (vec!["uid of another", "b1"], 0),
-        (vec!["uid of b1"], 1),
+    let of = |uid: &str, known: &[&SnapshotId]| {
+        let known = known.iter().map(|id| (*id).clone()).collect();
+        HashMap::from([(uid.to_owned(), known)])
+    };
+    for (velero, left) in [
+        (HashMap::new(), vec![&one, &two]),
+        (of("uid of another", &[]), vec![&one, &two]),
+        (of("b1", &[]), vec![&one, &two]),
+        (of("uid of b1", &[&one, &two]), vec![&one, &two]),
+        (of("uid of b1", &[&one]), vec![&one]),
+        (of("uid of b1", &[]), vec![]),
     ] {
-        let site = with(Velero(given_up.clone()));
-        assert_eq!(site.sweep(now).await.unwrap(), expected, "{given_up:?}");
-        let there = world.lock().snapshots.contains_key(&taken.snapshot);
-        assert_eq!(there, expected == 0, "{given_up:?}");
+        with(velero.clone()).sweep(now).await.unwrap();
+        let there: HashSet<_> = world.lock().snapshots.keys().cloned().collect();
+        let left = left.into_iter().cloned().collect();
+        assert_eq!(there, left, "{velero:?}");
     }
 }
 

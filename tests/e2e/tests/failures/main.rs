@@ -35,6 +35,7 @@ async fn all(scene: &mut Scene) -> Result<()> {
     scene.world.snapshot_location(settings).await?;
     velero::server_is_killed(scene).await?;
     velero::plugin_is_killed(scene).await?;
+    velero::plugin_is_killed_before_it_answers(scene).await?;
     node::agent_is_killed(scene).await?;
     kubernetes::api_server_is_stopped(scene).await?;
     azure::writes_are_throttled_for_a_while(scene).await?;

@@ -26,6 +26,7 @@ struct Row {
     crash: u64,
     refused: u64,
     swept: u64,
+    unsaid: u64,
     failed: u64,
 }
 
@@ -48,6 +49,7 @@ impl Tally {
                     row.crash += ended.crash;
                     row.refused += ended.refused;
                     row.swept += ended.swept;
+                    row.unsaid += ended.unsaid;
                 }
                 Err(_) => row.failed += 1,
             }
@@ -84,6 +86,7 @@ impl fmt::Display for Tally {
             "crash",
             "no snapshot",
             "swept",
+            "unsaid",
             "failed",
         ];
         table.row(head.map(|text| Cell::new(text, Tone::Faint)));
@@ -96,6 +99,7 @@ impl fmt::Display for Tally {
                 number(row.crash),
                 number(row.refused),
                 number(row.swept),
+                number(row.unsaid),
                 Cell::judged(row.failed.to_string(), row.failed == 0),
             ]);
         }

@@ -31,6 +31,8 @@ pub(super) struct Ended {
     pub(super) refused: u64,
     /// Pending ones that a later start of the plugin swept.
     pub(super) swept: u64,
+    /// Complete ones that a killed plugin could not say the ID of any more.
+    pub(super) unsaid: u64,
     /// That writes stood still.
     pub(super) longest: Duration,
 }
