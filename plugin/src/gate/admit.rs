@@ -67,12 +67,16 @@ struct Admission<'a> {
 
 impl Admission<'_> {
     async fn decide(self) -> Decision {
-        let class = self.class().await;
-        let mode = self.mode(&class).await;
+        let wished = async {
+            let class = self.class().await;
+            let mode = self.mode(&class).await;
+            (class, mode)
+        };
+        let ((class, mode), known) = tokio::join!(wished, timeout(KNOWN_WITHIN, self.is_known()));
         if mode == FreezeMode::Off {
             return Decision::Pass;
         }
-        if timeout(KNOWN_WITHIN, self.is_known()).await.is_err() {
+        if known.is_err() {
             let reason = "the gate's own watch does not know the content, as if nobody had made it";
             return self.unheld(mode, reason.to_owned());
         }
@@ -108,7 +112,7 @@ impl Admission<'_> {
     }
 
     /// Returns when our own watch knows the content, with these volumes: it was made before its driver is asked, and who
-    /// forges a review does not know of one that is still to be cut.
+    /// forges a review does not know of one that is still to be cut. Then a hold of them comes soon.
     async fn is_known(&self) {
         let cluster = &self.site.cluster;
         let mut changes = cluster.changes();
@@ -117,6 +121,10 @@ impl Admission<'_> {
             if changes.changed().await.is_err() {
                 pending::<()>().await;
             }
+        }
+        // Their agents get ready while others are asked.
+        for volume in &self.attempt.volumes {
+            self.site.holder.expect(volume);
         }
     }
 

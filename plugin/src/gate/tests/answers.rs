@@ -116,6 +116,18 @@ async fn class_and_annotations_say_whether_but_nothing_lowers_required() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn agents_get_ready_for_the_volumes_of_a_content_that_is_known() {
+    let expected = |scene: &Scene| scene.world.node.lock().unwrap().expected.clone();
+    let scene = Scene::new();
+    let until = Instant::now() + Duration::from_secs(10);
+    scene.gate.admit(attempt(), until).await;
+    assert_eq!(expected(&scene), []);
+    let scene = Scene::new();
+    scene.begin(&attempt()).await;
+    assert_eq!(expected(&scene), attempt().volumes);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_frozen_passes_with_its_verdict_or_is_denied() {
     let scene = Scene::new();
     refuse(&scene, false);

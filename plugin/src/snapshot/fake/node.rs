@@ -32,6 +32,8 @@ pub(crate) struct Node {
     /// The agent is silent at the release.
     pub(crate) lies_low: bool,
     pub(crate) holds: usize,
+    /// Volumes whose holds were announced.
+    pub(crate) expected: Vec<VolumeId>,
 }
 
 impl Node {
@@ -47,6 +49,10 @@ impl Node {
 
 #[async_trait]
 impl Holder for World {
+    fn expect(&self, volume: &VolumeId) {
+        self.node.lock().unwrap().expected.push(volume.clone());
+    }
+
     async fn hold(
         &self,
         _hold: &str,
