@@ -36,6 +36,7 @@ impl Client {
     ) -> Vec<Trial> {
         let name = format!("stillpoint-doctor-{}", uuid::Uuid::new_v4().simple());
         let name = name.as_str();
+        let (disk, snapshot) = (self.core.disks(), self.core.snapshots());
         let mut trials = Vec::new();
         let mut note = |action, group: &ResourceGroup, tried| {
             trials.push(Trial {
@@ -51,24 +52,58 @@ impl Client {
             &all[..]
         };
         for group in groups {
-            let tried = self.try_disk_read(group, name).await;
+            let read = || disk.get(&group.subscription, &group.name, name).send();
+            let tried = self.tried(Kind::Read, group, read).await;
             note("Microsoft.Compute/disks/read", group, tried);
         }
-        let tried = self.try_export(disks, name).await;
+
+        // A PUT of a snapshot checks this right on its source.
+        let path = format!("{disks}/providers/Microsoft.Compute/disks/{name}/beginGetAccess");
+        let url = self.core.wire.url(&path, VERSION);
+        let export = || self.core.wire.post(&url);
+        let tried = self.tried(Kind::Write, disks, export).await;
         note(
             "Microsoft.Compute/disks/beginGetAccess/action",
             disks,
             tried,
         );
-        let tried = self.try_snapshot_write(snapshots, name).await;
+
+        let (subscription, group) = (&snapshots.subscription, &snapshots.name);
+        let write = || {
+            let patch = snapshot_map::to_patch(&BTreeMap::new());
+            snapshot.update(subscription, group, name, patch).send()
+        };
+        let tried = self.tried(Kind::Write, snapshots, write).await;
         note("Microsoft.Compute/snapshots/write", snapshots, tried);
-        let tried = self.try_snapshot_delete(snapshots, name).await;
+        let delete = || snapshot.delete(subscription, group, name).send();
+        let tried = self.tried(Kind::Delete, snapshots, delete).await;
         note("Microsoft.Compute/snapshots/delete", snapshots, tried);
-        let tried = self.try_disk_write(restored, name).await;
+
+        let (subscription, group) = (&restored.subscription, &restored.name);
+        let write = || {
+            let nothing = DiskUpdate::new();
+            disk.update(subscription, group, name, nothing).send()
+        };
+        let tried = self.tried(Kind::Write, restored, write).await;
         note("Microsoft.Compute/disks/write", restored, tried);
-        let tried = self.try_disk_delete(restored, name).await;
+        let delete = || disk.delete(subscription, group, name).send();
+        let tried = self.tried(Kind::Delete, restored, delete).await;
         note("Microsoft.Compute/disks/delete", restored, tried);
         trials
+    }
+
+    async fn tried<R, F>(
+        &self,
+        kind: Kind,
+        group: &ResourceGroup,
+        request: impl Fn() -> F + Send,
+    ) -> Result<Reply, CallFailure>
+    where
+        R: Into<azure_core_021::Response>,
+        F: Future<Output = azure_core_021::Result<R>> + Send,
+    {
+        let terms = self.terms(kind, &group.subscription);
+        self.core.call(terms, request).await
     }
 
     /// The time as Azure has it, if it tells.
@@ -80,79 +115,6 @@ impl Client {
         let date = answer.headers().get_optional_string(&name)?;
         let date = jiff::fmt::rfc2822::parse(&date).ok()?;
         Some(date.timestamp().into())
-    }
-
-    async fn try_disk_read(&self, group: &ResourceGroup, name: &str) -> Result<Reply, CallFailure> {
-        let disks = self.core.disks();
-        let request = || disks.get(&group.subscription, &group.name, name).send();
-        let terms = self.terms(Kind::Read, &group.subscription);
-        self.core.call(terms, request).await
-    }
-
-    async fn try_disk_write(
-        &self,
-        group: &ResourceGroup,
-        name: &str,
-    ) -> Result<Reply, CallFailure> {
-        let disks = self.core.disks();
-        let request = || {
-            let nothing = DiskUpdate::new();
-            disks
-                .update(&group.subscription, &group.name, name, nothing)
-                .send()
-        };
-        let terms = self.terms(Kind::Write, &group.subscription);
-        self.core.call(terms, request).await
-    }
-
-    async fn try_disk_delete(
-        &self,
-        group: &ResourceGroup,
-        name: &str,
-    ) -> Result<Reply, CallFailure> {
-        let disks = self.core.disks();
-        let request = || disks.delete(&group.subscription, &group.name, name).send();
-        let terms = self.terms(Kind::Delete, &group.subscription);
-        self.core.call(terms, request).await
-    }
-
-    async fn try_snapshot_write(
-        &self,
-        group: &ResourceGroup,
-        name: &str,
-    ) -> Result<Reply, CallFailure> {
-        let snapshots = self.core.snapshots();
-        let request = || {
-            let patch = snapshot_map::to_patch(&BTreeMap::new());
-            snapshots
-                .update(&group.subscription, &group.name, name, patch)
-                .send()
-        };
-        let terms = self.terms(Kind::Write, &group.subscription);
-        self.core.call(terms, request).await
-    }
-
-    async fn try_snapshot_delete(
-        &self,
-        group: &ResourceGroup,
-        name: &str,
-    ) -> Result<Reply, CallFailure> {
-        let snapshots = self.core.snapshots();
-        let request = || {
-            snapshots
-                .delete(&group.subscription, &group.name, name)
-                .send()
-        };
-        let terms = self.terms(Kind::Delete, &group.subscription);
-        self.core.call(terms, request).await
-    }
-
-    /// A PUT of a snapshot checks this right on its source.
-    async fn try_export(&self, group: &ResourceGroup, name: &str) -> Result<Reply, CallFailure> {
-        let path = format!("{group}/providers/Microsoft.Compute/disks/{name}/beginGetAccess");
-        let url = self.core.wire.url(&path, VERSION);
-        let terms = self.terms(Kind::Write, &group.subscription);
-        self.core.call(terms, || self.core.wire.post(&url)).await
     }
 }
 
