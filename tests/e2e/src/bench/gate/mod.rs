@@ -38,6 +38,8 @@ struct Size {
 /// All that was measured, in milliseconds and MiB.
 #[derive(Debug, Serialize)]
 struct Measured {
+    /// The driver's first VolumeSnapshot, for which it logs in while the volume is frozen.
+    first: Figures,
     /// One VolumeSnapshot, and of five volumes at once.
     snapshots: [Figures; 2],
     /// Velero's backups of one pod with one and with five volumes: with the gate, and with hooks.
@@ -103,9 +105,10 @@ async fn all(world: &mut World, gate: &mut Companion, size: Size) -> Result<Meas
         unreachable!("there are two at least");
     };
     let answer = answer::of(world, five, size.repeats * 10).await?;
+    let first = snapshots::by_hand(world, one, "first", 1).await?;
     let snapshots = [
-        snapshots::by_hand(world, one, size.repeats).await?,
-        snapshots::by_hand(world, five, size.repeats).await?,
+        snapshots::by_hand(world, one, "one", size.repeats).await?,
+        snapshots::by_hand(world, five, "of-five", size.repeats).await?,
     ];
     let held = [
         snapshots::by_velero(world, one, size.backups, true).await?,
@@ -128,6 +131,7 @@ async fn all(world: &mut World, gate: &mut Companion, size: Size) -> Result<Meas
     let [held_one, held_five] = held;
     let [hooked_one, hooked_five] = hooked;
     Ok(Measured {
+        first,
         snapshots,
         backups: [[held_one, hooked_one], [held_five, hooked_five]],
         answer,

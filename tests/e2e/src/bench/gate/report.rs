@@ -18,6 +18,11 @@ const MEMORY: f64 = 30.0;
 pub(super) fn print(size: Size, driver: &str, measured: &Measured) {
     let mut table = Table::default();
     table.row(["", "gate", "exec hooks"].map(Cell::plain));
+    heading(
+        &mut table,
+        "the driver's first VolumeSnapshot, with its login",
+    );
+    rows(&mut table, &[&measured.first]);
     for (volumes, figures) in VOLUMES.iter().zip(&measured.snapshots) {
         heading(&mut table, &format!("{volumes} VolumeSnapshot(s) at once"));
         rows(&mut table, &[figures]);

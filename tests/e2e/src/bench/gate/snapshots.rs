@@ -18,10 +18,11 @@ use super::super::{
 };
 use crate::{World, csi::objects, world::SOON};
 
-/// One VolumeSnapshot of each volume, all at once.
+/// One VolumeSnapshot of each volume, all at once; `sort` is a part of their names.
 pub(super) async fn by_hand(
     world: &World,
     application: &Application,
+    sort: &str,
     repeats: usize,
 ) -> Result<Figures> {
     let namespace = &application.namespace;
@@ -35,7 +36,7 @@ pub(super) async fn by_hand(
         let work = async {
             let begun = Instant::now();
             let all = application.volumes().map(async |volume| {
-                let name = format!("{}-{repeat}", volume.claim);
+                let name = format!("{}-{sort}-{repeat}", volume.claim);
                 objects::take(world, namespace, &name, &volume.claim).await?;
                 objects::ready(world, namespace, &name, SOON).await
             });
