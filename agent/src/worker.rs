@@ -1,6 +1,6 @@
 //! The worker: opens the doors, answers, and thaws everything before it goes.
 
-use std::{os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
+use std::{os::fd::AsFd as _, path::Path, sync::Arc, thread, time::Duration};
 
 use futures::future::try_join;
 use thiserror::Error;
@@ -41,6 +41,10 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 /// What a client has not read is lost to it when it writes to a closed connection; so that stays for a moment after the
 /// last Thawed.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// What ends a container ends its supervisor first and this process a moment later. A thaw is not begun in that moment:
+/// btrfs reads its superblock then, and if that is interrupted by SIGKILL the kernel makes the filesystem read-only
+/// (fs/btrfs/super.c, btrfs_unfreeze; seen with Linux 6.18). The next supervisor thaws.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 /// How long connections may take to close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -230,9 +234,12 @@ impl End {
         Ok(())
     }
 
-    /// Without it nobody thaws after this process.
+    /// Without it nobody thaws after this process. Blocks.
     fn with_supervisor(&self) {
-        if !self.begun.is_cancelled() {
+        let unexpected = !self.begun.is_cancelled();
+        self.begun.cancel();
+        thread::sleep(LAST_MOMENT);
+        if unexpected {
             tracing::error!("the supervisor died; thawing everything");
         }
         self.now();

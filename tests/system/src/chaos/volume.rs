@@ -2,17 +2,18 @@
 
 use std::{
     fs::{self, File},
+    io,
     os::unix::fs::FileExt as _,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::slow::Throttle;
 use crate::rig::Volume;
@@ -43,6 +44,8 @@ struct Pace {
     writes: AtomicU64,
     longest: AtomicU64,
     begun: Instant,
+    /// Why there are no more writes.
+    failed: OnceLock<io::Error>,
 }
 
 impl Pace {
@@ -64,6 +67,7 @@ impl Written {
             writes: AtomicU64::new(0),
             longest: AtomicU64::new(0),
             begun: Instant::now(),
+            failed: OnceLock::new(),
         });
         measure(volume.path(), pace.clone())?;
         change(volume.path(), pace.clone())?;
@@ -94,6 +98,9 @@ impl Written {
         let (begun, before) = (Instant::now(), self.pace.writes.load(Relaxed));
         // The first may have begun before.
         while self.pace.writes.load(Relaxed) < before + 2 {
+            if let Some(error) = self.pace.failed.get() {
+                bail!("{} takes no writes: {error}", self.volume.id.name);
+            }
             ensure!(
                 begun.elapsed() < within,
                 "{} is frozen",
@@ -124,7 +131,8 @@ fn measure(directory: &Path, pace: Arc<Pace>) -> Result<()> {
             let begun = pace.now();
             pace.since.store(begun, Relaxed);
             let number = pace.writes.load(Relaxed);
-            if file.write_all_at(&number.to_ne_bytes(), 0).is_err() {
+            if let Err(error) = file.write_all_at(&number.to_ne_bytes(), 0) {
+                let _ = pace.failed.set(error);
                 return;
             }
             let took = pace.now().saturating_sub(begun);
