@@ -44,7 +44,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What ends a container ends its supervisor first and this process a moment later. A thaw is not begun in that moment:
 /// btrfs reads its superblock then, and if that is interrupted by SIGKILL the kernel makes the filesystem read-only
 /// (fs/btrfs/super.c, btrfs_unfreeze; seen with Linux 6.18). The next supervisor thaws.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// How long connections may take to close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
