@@ -1,8 +1,8 @@
-//! Whom a client of TLS trusts: the system's roots, or `SSL_CERT_FILE`.
+//! Whom a client of TLS trusts: the system's roots, or `SSL_CERT_FILE`, and what a location's `caCert` names.
 
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 /// Of a client that trusts these besides the system's.
 ///
@@ -32,4 +32,22 @@ pub(crate) fn client_config(
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The certificates of a `caCert`, PEM.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub(crate) fn own_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let roots = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    if roots.is_empty() {
+        return Err("it holds no certificate".to_owned());
+    }
+    let mut store = rustls::RootCertStore::empty();
+    for root in &roots {
+        store.add(root.clone()).map_err(|error| error.to_string())?;
+    }
+    Ok(roots)
 }

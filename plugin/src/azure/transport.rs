@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use url::Url;
 
@@ -98,7 +98,7 @@ impl Transport {
     pub(super) fn new(ca_cert: Option<&str>) -> Result<Self, ConnectError> {
         let own_roots = match ca_cert {
             None => Vec::new(),
-            Some(pem) => own_roots(pem)?,
+            Some(pem) => trust::own_roots(pem.as_bytes()).map_err(ConnectError::CaCert)?,
         };
         Ok(Self {
             own_roots,
@@ -208,22 +208,6 @@ fn builder() -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         // ARM does not redirect; a token must not follow one.
         .redirect(reqwest::redirect::Policy::none())
-}
-
-fn own_roots(pem: &str) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let roots = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| ConnectError::CaCert(error.to_string()))?;
-    if roots.is_empty() {
-        return Err(ConnectError::CaCert("it holds no certificate".to_owned()));
-    }
-    let mut store = rustls::RootCertStore::empty();
-    for root in &roots {
-        store
-            .add(root.clone())
-            .map_err(|error| ConnectError::CaCert(error.to_string()))?;
-    }
-    Ok(roots)
 }
 
 fn is_link_local(url: &Url) -> bool {

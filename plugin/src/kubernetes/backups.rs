@@ -7,8 +7,7 @@ use std::{
 
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ApiResource, DynamicObject, ListParams},
-    core::GroupVersionKind,
+    api::{DynamicObject, ListParams},
 };
 
 use super::{patiently, record};
@@ -27,8 +26,7 @@ pub(super) struct Backups {
 
 impl Backups {
     pub(super) fn new(client: Client, namespace: &str) -> Self {
-        let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
-        let resource = ApiResource::from_gvk(&kind);
+        let resource = record::resource("Backup");
         Self {
             api: Api::namespaced_with(client.clone(), namespace, &resource),
             client,

@@ -10,7 +10,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, PostParams},
     core::GroupVersionKind,
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -69,7 +69,8 @@ pub(super) async fn read(
     parse(&download(&url, &trusted).await?)
 }
 
-fn resource(kind: &str) -> ApiResource {
+/// Of Velero's objects.
+pub(super) fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", kind))
 }
 
@@ -96,10 +97,7 @@ async fn trusted(
         return Ok(Vec::new());
     };
     let pem = STANDARD.decode(encoded).map_err(|error| error.to_string());
-    let parsed = pem.and_then(|pem| {
-        let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>();
-        certificates.map_err(|error| error.to_string())
-    });
+    let parsed = pem.and_then(|pem| trust::own_roots(&pem));
     parsed.map_err(|error| format!("caCert of {} cannot be read: {error}", location.name_any()))
 }
 
